@@ -1,0 +1,233 @@
+"""Comments in: create, overwrite and delete, whole batches at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from lodestream.domain.audit import ProjectRef, Refs
+from lodestream.domain.comments import (
+    CommentNew,
+    FrontMaker,
+    Incoming,
+    context_of,
+    core_of,
+    key_hash,
+    message_changed,
+    modified_us_of,
+    prepare,
+    source_tag,
+)
+from lodestream.domain.errors import Conflict
+from lodestream.domain.places import created_us
+from lodestream.domain.sources import Source
+from lodestream.domain.times import now_us
+from lodestream.store import audit, comments, files, order, quotas, sources
+from lodestream.store.comments import StoredKey
+from lodestream.store.db import Database, Writer
+
+
+class Counts(Struct):
+    """What a batch did. `updated` is the sum of the two that begin with it."""
+
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    updated_properties_only: int = 0
+    updated_text_changed: int = 0
+
+
+class _Plan:
+    """What to do with each comment of a batch, once the stored ones are known."""
+
+    __slots__ = ("changed", "fresh", "unchanged")
+
+    def __init__(self) -> None:
+        self.fresh: list[Incoming] = []
+        self.changed: list[tuple[int, Incoming, bytes]] = []  # position, new version, old front
+        self.unchanged = 0
+
+
+def prepare_batch(batch: Iterable[CommentNew], *, source: Source, salt: bytes) -> list[Incoming]:
+    """Check every comment of a batch; of those with one id the last counts.
+
+    Raises InvalidInput naming the first bad comment.
+    """
+    tag = source_tag(source.key)
+    last: dict[str, Incoming] = {}
+    for new in batch:
+        incoming = prepare(new, salt=salt, tag=tag)
+        last[incoming.id] = incoming
+    return list(last.values())
+
+
+def sync_comments(
+    db: Database, *, actor_id: str, source: Source, batch: Sequence[Incoming]
+) -> Counts:
+    """Create or overwrite a batch, whole or not at all; keyed by comment id.
+
+    Raises NotFound if the source went away, QuotaExceeded if the batch has no room.
+    """
+
+    def overwrite(_incoming: Incoming, _front: bytes) -> None:
+        return None
+
+    return _store(db, actor_id, source, batch, overwrite, "sync_comments")
+
+
+def add_comments(
+    db: Database, *, actor_id: str, source: Source, batch: Sequence[Incoming]
+) -> Counts:
+    """Create a batch, whole or not at all. A stored id with other content is a conflict,
+    unless the comment names the stored version's `context`.
+
+    Raises Conflict naming the first such ids, NotFound and QuotaExceeded as `sync_comments`.
+    """
+
+    def only_with_context(incoming: Incoming, front: bytes) -> None:
+        current = context_of(modified_us_of(front))
+        if incoming.context is None:
+            raise Conflict(f"comment {incoming.id!r} exists with different content")
+        if incoming.context != current:
+            raise Conflict(f"comment {incoming.id!r} has changed since that context was read")
+
+    return _store(db, actor_id, source, batch, only_with_context, "add_comments")
+
+
+def delete_comments(
+    db: Database, *, actor_id: str, source: Source, ids: Sequence[str], salt: bytes
+) -> int:
+    """Delete comments by id; unknown ids are no error. Return how many there were."""
+    tag = source_tag(source.key)
+    hashes = {one: key_hash(one, salt=salt, source_tag=tag) for one in ids}
+    with db.write(catalogue=False) as tx:
+        order.take_order(tx)
+        found = comments.find_positions(tx, source.key, hashes)
+        places = [(hashes[one], pos) for one, (pos, _) in found.items()]
+        deleted = comments.delete(tx, source.key, places)
+        if deleted:
+            comments.count_content(tx, source.key, added=-deleted, modified_us=now_us())
+            _record(tx, actor_id, "delete_comment", source, {"deleted": deleted})
+    return deleted
+
+
+def _store(
+    db: Database,
+    actor_id: str,
+    source: Source,
+    batch: Sequence[Incoming],
+    allow_overwrite: Callable[[Incoming, bytes], None],
+    event_type: str,
+) -> Counts:
+    if not batch:
+        return Counts()
+    with db.write(catalogue=False) as tx:
+        last = order.take_order(tx)
+        sources.require_exists(tx, source.key)
+        plan = _plan(tx, source.key, batch)
+        for _, incoming, front in plan.changed:
+            allow_overwrite(incoming, front)
+        counts = Counts(unchanged=plan.unchanged)
+        now = now_us()
+        if plan.fresh:
+            _require_room(tx, source, len(plan.fresh))
+            _insert(tx, source, plan.fresh, last, now)
+            counts.new = len(plan.fresh)
+        if plan.changed:
+            _update(tx, source, plan.changed, now, counts)
+        if counts.new or counts.updated:
+            comments.count_content(tx, source.key, added=counts.new, modified_us=now)
+            details: dict[str, str | int] = {"new": counts.new, "updated": counts.updated}
+            _record(tx, actor_id, event_type, source, details)
+    return counts
+
+
+def _plan(tx: Writer, source_key: int, batch: Sequence[Incoming]) -> _Plan:
+    plan = _Plan()
+    stored = comments.find_keys(tx, [c.key_hash for c in batch])
+    if not stored:
+        plan.fresh = list(batch)
+        return plan
+    suspects: list[tuple[Incoming, list[StoredKey]]] = []
+    for incoming in batch:
+        same = stored.get(incoming.key_hash)
+        if same is None:
+            plan.fresh.append(incoming)
+        elif any(key.digest == incoming.digest for key in same):
+            plan.unchanged += 1
+        else:
+            suspects.append((incoming, same))
+    if suspects:
+        _plan_suspects(tx, source_key, plan, suspects)
+    return plan
+
+
+def _plan_suspects(
+    tx: Writer,
+    source_key: int,
+    plan: _Plan,
+    suspects: Sequence[tuple[Incoming, list[StoredKey]]],
+) -> None:
+    """Sort out comments whose hash is stored with other content: changed, or another id."""
+    positions = [key.pos for _, same in suspects for key in same]
+    ids = comments.read_ids(tx, source_key, positions)
+    fronts = comments.read_fronts(tx, positions)
+    for incoming, same in suspects:
+        pos = next((key.pos for key in same if ids.get(key.pos) == incoming.id), None)
+        if pos is None:
+            plan.fresh.append(incoming)
+        else:
+            plan.changed.append((pos, incoming, fronts[pos]))
+
+
+def _require_room(tx: Writer, source: Source, count: int) -> None:
+    held = sources.comment_count(tx, source.key)
+    quotas.require_room(tx, "comments_per_source", held + count)
+    quotas.require_room(tx, "comments", comments.total_comments(tx) + count)
+
+
+def _insert(tx: Writer, source: Source, fresh: Sequence[Incoming], last: int, now: int) -> None:
+    first = order.hand_out(tx, last=last, count=len(fresh), now_us=now)
+    files.bind(tx, source, [(first + i, incoming, None) for i, incoming in enumerate(fresh)])
+    make = FrontMaker(source.id).make
+    placed = list(enumerate(fresh, first))
+    fronts = [
+        make(c, pos=pos, created_us=created_us(pos), modified_us=created_us(pos))
+        for pos, c in placed
+    ]
+    comments.insert(tx, source.key, placed, fronts)
+
+
+def _update(
+    tx: Writer,
+    source: Source,
+    changed: Sequence[tuple[int, Incoming, bytes]],
+    now: int,
+    counts: Counts,
+) -> None:
+    files.bind(tx, source, changed)
+    make = FrontMaker(source.id).make
+    fronts: list[bytes] = []
+    for pos, incoming, old in changed:
+        # Strictly after the last change, so that `context` names one version only.
+        modified = max(now, modified_us_of(old) + 1)
+        created = created_us(pos)
+        fronts.append(make(incoming, pos=pos, created_us=created, modified_us=modified))
+        if message_changed(core_of(old), incoming.core):
+            counts.updated_text_changed += 1
+        else:
+            counts.updated_properties_only += 1
+    counts.updated = len(changed)
+    comments.update(tx, source.key, [(pos, c) for pos, c, _ in changed], fronts)
+
+
+def _record(
+    tx: Writer, actor_id: str, event_type: str, source: Source, details: dict[str, str | int]
+) -> None:
+    refs = Refs(
+        projects=(ProjectRef(source.project_id, source.owner),),
+        sources=(source.ref,),
+        details=details,
+    )
+    audit.record(tx, actor_id=actor_id, event_type=event_type, refs=refs)

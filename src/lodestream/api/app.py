@@ -1,0 +1,215 @@
+"""The ASGI application: bytes in, bytes out.
+
+No framework stands between the server and the handlers: matching a path is the table's own affair
+(`routing`), and everything a framework adds costs more than a small fetch itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from lodestream.api.calls import handle
+from lodestream.api.compression import decode_body, encode_body
+from lodestream.api.errors import error_reply, reply_for
+from lodestream.api.http import JSON_TYPE, Reply, Request
+from lodestream.api.limits import Gate
+from lodestream.api.metrics import Metrics
+from lodestream.api.routing import Route, Router
+from lodestream.api.service import Service
+from lodestream.domain.errors import LodestreamError, TooLarge
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = logging.getLogger("lodestream.api")
+
+
+class App:
+    """Serves a route table."""
+
+    def __init__(
+        self,
+        service: Service,
+        router: Router,
+        *,
+        metrics: Metrics,
+        access_log: bool = False,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.service = service
+        self.router = router
+        self._metrics = metrics
+        self._access_log = access_log
+        self._gate = Gate(service.limits)
+        self._on_stop = on_stop
+        # On SQLite one thread writes: a queue in order of arrival, where a lock would be unfair.
+        writers = 1 if service.db.is_sqlite else service.threads
+        self._readers = ThreadPoolExecutor(service.threads, thread_name_prefix="read")
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="write")
+        self._instance = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (or follow the server's start and stop)."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                self._readers.shutdown()
+                self._writers.shutdown()
+                self._on_stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        method: str = scope["method"]
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers) or f"{self._instance}-{next(self._numbers):x}"
+        match = self.router.find(scope["path"])
+        route = None
+        if match is None:
+            reply = error_reply(404, "404 Not Found")
+        else:
+            route = match.routes.get("GET" if method == "HEAD" else method)
+            if route is None:
+                reply = error_reply(405, "405 Method Not Allowed")
+                reply.headers.append((b"allow", ", ".join(sorted(match.routes)).encode()))
+            else:
+                reply = await self._answer(scope, receive, headers, request_id, route, match.values)
+        await self._send(send, reply, headers, request_id, started, head_only=method == "HEAD")
+        took_s = time.perf_counter() - started
+        operation = "none" if route is None else route.operation
+        self._metrics.observe(operation, reply.status, took_s)
+        if self._access_log or reply.status >= 500:
+            log.info(
+                "request",
+                extra={
+                    "request_id": request_id,
+                    "method": method,
+                    "operation": operation,
+                    "status": reply.status,
+                    "took_ms": round(took_s * 1e3, 2),
+                },
+            )
+
+    async def _answer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: dict[bytes, bytes],
+        request_id: str,
+        route: Route,
+        values: tuple[str, ...],
+    ) -> Reply:
+        try:
+            with self._gate.admit(headers):
+                body = await self._body(receive, headers, route)
+                client = scope.get("client")
+                request = Request(
+                    method=scope["method"],
+                    path=scope["path"],
+                    query_string=scope["query_string"],
+                    headers=headers,
+                    body=body,
+                    client=client[0] if client else "",
+                    request_id=request_id,
+                )
+                # SQLite answers small questions faster than a thread would start; a PostgreSQL
+                # server is awaited in a thread.
+                if route.fast is not None and self.service.db.is_sqlite:
+                    fast: Reply | None = route.fast(self.service, request, values)
+                    if fast is not None:
+                        return fast
+                pool = self._writers if route.is_write else self._readers
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(
+                    pool, handle, self.service, route, request, values
+                )
+        except LodestreamError as error:
+            return reply_for(error)
+        except _DisconnectedError:
+            return error_reply(400, "the client went away")
+        except Exception:
+            log.exception("bug", extra={"request_id": request_id, "operation": route.operation})
+            return error_reply(500, f"500 Internal Server Error (request {request_id})")
+
+    async def _body(self, receive: Receive, headers: dict[bytes, bytes], route: Route) -> bytes:
+        limits = self.service.limits
+        limit = limits.upload_bytes if route.raw_body else limits.body_bytes
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _DisconnectedError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise TooLarge(f"the body is larger than {limit} bytes")
+            parts.append(part)
+            if not message.get("more_body", False):
+                break
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        encoding = headers.get(b"content-encoding")
+        return decode_body(body, encoding, limit=limit) if encoding else body
+
+    async def _send(
+        self,
+        send: Send,
+        reply: Reply,
+        headers: dict[bytes, bytes],
+        request_id: str,
+        started: float,
+        *,
+        head_only: bool,
+    ) -> None:
+        body = reply.body
+        encoding = None
+        if reply.content_type == JSON_TYPE or reply.content_type.startswith(b"text/"):
+            body, encoding = encode_body(body, headers.get(b"accept-encoding", b""))
+        took_ms = (time.perf_counter() - started) * 1e3
+        head = [
+            (b"content-type", reply.content_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"server-timing", b"total;dur=%.1f" % took_ms),
+            (b"x-request-id", request_id.encode()),
+            *reply.headers,
+        ]
+        if encoding is not None:
+            head.append((b"content-encoding", encoding))
+            head.append((b"vary", b"accept-encoding"))
+        await send({"type": "http.response.start", "status": reply.status, "headers": head})
+        await send({"type": "http.response.body", "body": b"" if head_only else body})
+
+
+class _DisconnectedError(Exception):
+    """The client went away before its body was complete."""
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str | None:
+    """Return the caller's own request id, if it is fit to be logged and echoed."""
+    given = headers.get(b"x-request-id", b"")
+    if 0 < len(given) <= 128 and given.replace(b"-", b"").isalnum():
+        return given.decode("ascii")
+    return None

@@ -1,0 +1,81 @@
+"""Content encodings: replies by `Accept-Encoding`, request bodies within a bound."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import zstandard
+from isal import igzip
+
+from lodestream.domain.errors import InvalidInput, TooLarge
+
+SMALLEST_BYTES: Final = 2048
+_CHUNK: Final = 1 << 16
+
+
+def encode_body(body: bytes, accept_encoding: bytes) -> tuple[bytes, bytes | None]:
+    """Compress a reply if it is worth it and the client asks; return it with its encoding."""
+    if len(body) < SMALLEST_BYTES or not accept_encoding or accept_encoding == b"identity":
+        return body, None
+    accepted = _accepted(accept_encoding)
+    if b"zstd" in accepted:
+        return zstandard.ZstdCompressor(level=1).compress(body), b"zstd"
+    if b"gzip" in accepted or b"*" in accepted:
+        return igzip.compress(body, compresslevel=1, mtime=0), b"gzip"
+    return body, None
+
+
+def _accepted(header: bytes) -> frozenset[bytes]:
+    names = set()
+    for item in header.lower().split(b","):
+        name, _, parameter = item.partition(b";")
+        if parameter.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"):
+            names.add(name.strip())
+    return frozenset(names)
+
+
+def decode_body(body: bytes, content_encoding: bytes, *, limit: int) -> bytes:
+    """Decompress a request body, never producing more than `limit` bytes.
+
+    Raises TooLarge beyond that, InvalidInput for broken data or an unknown encoding.
+    """
+    encoding = content_encoding.strip().lower()
+    if encoding in (b"", b"identity"):
+        return body
+    try:
+        if encoding in (b"gzip", b"x-gzip"):
+            return _inflate(body, 31, limit)
+        if encoding == b"deflate":
+            return _inflate(body, 15, limit)
+        if encoding == b"zstd":
+            return _unzstd(body, limit)
+    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        raise InvalidInput(f"the body is not valid {encoding.decode()}: {error}") from None
+    raise InvalidInput(f"unknown content encoding {encoding[:32].decode('latin-1')!r}")
+
+
+def _inflate(body: bytes, window_bits: int, limit: int) -> bytes:
+    machine = zlib.decompressobj(window_bits)
+    whole = machine.decompress(body, limit + 1)
+    _check_size(len(whole), limit)
+    if not machine.eof:
+        raise EOFError("it ends too early")
+    return whole
+
+
+def _unzstd(body: bytes, limit: int) -> bytes:
+    parts, size = [], 0
+    # A bounded window keeps the memory of a hostile frame bounded too.
+    machine = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    with machine.stream_reader(body) as reader:
+        while chunk := reader.read(_CHUNK):
+            size += len(chunk)
+            _check_size(size, limit)
+            parts.append(chunk)
+    return b"".join(parts)
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise TooLarge(f"the decompressed body is larger than {limit} bytes")

@@ -1,0 +1,15 @@
+"""One table of all routes, in a module for each area: what routing, permissions, OpenAPI, the
+refusal tests and the compatibility page are made of."""
+
+from __future__ import annotations
+
+from lodestream.api.routes.content import COMMENTS, SOURCES
+from lodestream.api.routes.streams import STREAMS, TRIGGERS
+from lodestream.api.routing import Route
+
+ROUTES: tuple[Route, ...] = (
+    *SOURCES,
+    *COMMENTS,
+    *STREAMS,
+    *TRIGGERS,
+)

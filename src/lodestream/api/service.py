@@ -1,0 +1,57 @@
+"""What handlers work with: the database, what is kept of it, and the settings they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from lodestream.store.activity import ActivityLog
+from lodestream.store.blobs import BlobStore
+from lodestream.store.catalogue import Catalogue
+from lodestream.store.db import Database
+from lodestream.store.dialect import Prepared
+from lodestream.store.streams import advance_statement, position_statement
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what callers may ask of the server; 0 means no bound where it says so."""
+
+    body_bytes: int = 64 << 20
+    upload_bytes: int = 128 << 20
+    concurrent_requests: int = 256
+    requests_per_s: float = 0.0  # for each token; 0: no bound
+
+
+@dataclass
+class Service:
+    """One server process's things, made once."""
+
+    db: Database
+    blobs: BlobStore
+    limits: Limits = field(default_factory=Limits)
+    threads: int = 8
+
+    def __post_init__(self) -> None:
+        self.catalogue = Catalogue(self.db)
+        self.activity = ActivityLog()
+        self.advance: Prepared = advance_statement(self.db.dialect_name)
+        self.position: Prepared = position_statement(self.db.dialect_name)
+        self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+
+    def decoder(self, kind: type[_T]) -> msgspec.json.Decoder[_T]:
+        """Return the decoder of a struct, made once."""
+        found = self._decoders.get(kind)
+        if found is None:
+            found = self._decoders[kind] = msgspec.json.Decoder(kind)
+        return found
+
+
+def data_folder_blobs(data: Path) -> BlobStore:
+    """Return the store of uploaded files inside a data folder."""
+    return BlobStore(data / "files")

@@ -1,0 +1,1 @@
+"""The words: frozen structs and pure rules; no input, no output."""

@@ -1,0 +1,392 @@
+"""Comments: what a client writes, and the finished JSON that is stored and sent.
+
+A comment is decoded and checked once, when it comes in. What is stored is its *front*: the bytes
+with which a stream result begins,
+
+    {"comment":{"uid":…,"source_id":…,"created_at":…,"last_modified":…,"context":…,
+     "id":…,"timestamp":…,"messages":…,…},"sequence_id":"…"
+
+without the closing brace, so that a fetch joins fronts and predictions without looking inside.
+Prefix and suffix have fixed lengths, so the comment alone is a slice. (Contract: sources-comments,
+section 3; streams, section 10.)
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+from lodestream.domain.errors import InvalidInput
+from lodestream.domain.facets import facets_of
+from lodestream.domain.ids import COMMENT_ID, is_comment_id
+from lodestream.domain.places import sequence_id
+from lodestream.domain.times import format_us, parse_us
+
+MAX_BATCH: Final = 16_384
+MAX_PROPERTIES: Final = 1024
+MAX_PROPERTY_CHARS: Final = 32_768
+
+PartText = Annotated[str, Meta(max_length=65_536)]
+Participant = Annotated[str, Meta(min_length=1, max_length=512)]
+Participants = Annotated[list[Participant], Meta(max_length=2048)]
+Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class Text(Struct, forbid_unknown_fields=True):
+    """A plain text part; `translated_from` holds the original when `text` is a translation."""
+
+    text: PartText
+    translated_from: PartText | UnsetType = UNSET
+
+
+class RichText(Struct, forbid_unknown_fields=True):
+    """A text part with its markup tree, which is passed on as it came."""
+
+    text: PartText
+    text_markup: Raw | UnsetType = UNSET
+    translated_from: PartText | UnsetType = UNSET
+    translated_from_markup: Raw | UnsetType = UNSET
+
+
+class Message(Struct, forbid_unknown_fields=True):
+    """One e-mail, answer or utterance of a comment."""
+
+    body: RichText
+    subject: Text | UnsetType = UNSET
+    signature: RichText | UnsetType = UNSET
+    from_: Participant | UnsetType = field(name="from", default=UNSET)
+    to: Participants | UnsetType = UNSET
+    cc: Participants | UnsetType = UNSET
+    bcc: Participants | UnsetType = UNSET
+    sent_at: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    language: Annotated[str, Meta(min_length=1, max_length=8)] | UnsetType = UNSET
+
+
+class Attachment(Struct, forbid_unknown_fields=True):
+    """An attachment's description; its bytes are bound by `content_hash`."""
+
+    name: Annotated[str, Meta(max_length=256)]
+    size: Size
+    content_type: Annotated[str, Meta(max_length=256)]
+    content_hash: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
+    inline: bool | UnsetType = UNSET
+    attachment_reference: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+
+
+PropertyValue = str | int | float
+
+
+class CommentNew(Struct, forbid_unknown_fields=True):
+    """A comment as a client writes it.
+
+    The fields after `attachments` are those a downloaded comment has: they may be sent back and
+    are ignored, but for `context`, which `PUT comments` compares.
+    """
+
+    id: Annotated[str, Meta(pattern=COMMENT_ID)]
+    timestamp: Annotated[str, Meta(max_length=64)]
+    messages: Annotated[list[Message], Meta(max_length=2048)]
+    user_properties: dict[str, PropertyValue] | UnsetType | None = UNSET
+    attachments: Annotated[list[Attachment], Meta(max_length=128)] | UnsetType = UNSET
+    thread_id: Annotated[str, Meta(min_length=1, max_length=1024)] | UnsetType = UNSET
+    text_format: Literal["markdown", "plain"] | UnsetType = UNSET
+    context: str | UnsetType | None = UNSET
+    uid: Raw | UnsetType = UNSET
+    source_id: Raw | UnsetType = UNSET
+    created_at: Raw | UnsetType = UNSET
+    last_modified: Raw | UnsetType = UNSET
+    has_annotations: Raw | UnsetType = UNSET
+
+
+class CommentBatch(Struct, forbid_unknown_fields=True):
+    """The body of `sync` and of `PUT comments`."""
+
+    comments: Annotated[list[CommentNew], Meta(max_length=MAX_BATCH)]
+
+
+class Incoming(Struct, gc=False):
+    """A checked comment, ready to be stored."""
+
+    id: str
+    key_hash: int
+    digest: bytes
+    timestamp_us: int
+    facets: bytes | None
+    thread_id: str | None
+    core: bytes
+    attachments: list[Attachment]
+    context: str | None
+
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_encode = _ENCODER.encode
+
+
+def key_hash(comment_id: str, *, salt: bytes, source_tag: bytes) -> int:
+    """Return the signed 64-bit number under which a comment is found by its id.
+
+    `salt` belongs to the instance, so that nobody can make ids that collide; `source_tag` is the
+    source's key as 8 bytes.
+    """
+    raw = blake2b(comment_id.encode(), digest_size=8, key=salt, person=source_tag).digest()
+    return int.from_bytes(raw, "big", signed=True)
+
+
+def source_tag(source_key: int) -> bytes:
+    """Return the source's key as the 8 bytes that enter the hashes of its comments."""
+    return source_key.to_bytes(8, "big")
+
+
+def prepare(new: CommentNew, *, salt: bytes, tag: bytes) -> Incoming:
+    """Check what the schema cannot, and make the comment ready to be stored.
+
+    Timestamps are brought to one form, blank properties dropped, server fields ignored; so two
+    uploads of one content have the same digest.
+
+    Raises InvalidInput naming the comment's id.
+    """
+    comment_id = new.id
+    if not is_comment_id(comment_id):
+        raise InvalidInput(f"comment id {comment_id!r} is not allowed")
+    try:
+        timestamp_us = parse_us(new.timestamp)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"comment {comment_id!r}: timestamp: {error}") from None
+    properties = new.user_properties
+    properties = _checked_properties(comment_id, properties) if properties else {}
+    for message in new.messages:
+        _check_message(comment_id, message)
+    attachments = [] if new.attachments is UNSET else new.attachments
+    for attachment in attachments:
+        _take_reference(attachment)
+    thread_id = None if new.thread_id is UNSET else new.thread_id
+    context = None if new.context is UNSET else new.context
+    new.timestamp = format_us(timestamp_us)
+    new.user_properties = properties
+    new.attachments = attachments
+    new.context = new.uid = new.source_id = UNSET
+    new.created_at = new.last_modified = new.has_annotations = UNSET
+    core = _encode(new)
+    return Incoming(
+        comment_id,
+        key_hash(comment_id, salt=salt, source_tag=tag),
+        blake2b(core, digest_size=16, person=tag).digest(),
+        timestamp_us,
+        facets_of(new.messages, properties),
+        thread_id,
+        core,
+        attachments,
+        context,
+    )
+
+
+_REFERENCE = re.compile(r"([0-9a-f]{16})-([0-9a-f]{64})")
+
+
+def file_reference(source_id: str, content_hash: str) -> str:
+    """Return the handle by which an attachment's content is downloaded."""
+    return f"{source_id}-{content_hash}"
+
+
+def parse_file_reference(text: str) -> tuple[str, str] | None:
+    """Split a handle into source id and content hash; None if it is not one of ours."""
+    match = _REFERENCE.fullmatch(text)
+    return None if match is None else (match[1], match[2])
+
+
+def _take_reference(attachment: Attachment) -> None:
+    """Read a handle, copied from a downloaded comment, as the hash of the content it names."""
+    handle = attachment.attachment_reference
+    attachment.attachment_reference = UNSET
+    if attachment.content_hash is UNSET and handle is not UNSET:
+        parsed = parse_file_reference(handle)
+        if parsed is not None:
+            attachment.content_hash = parsed[1]
+
+
+def with_attachments(core: bytes, attachments: Sequence[Attachment]) -> bytes:
+    """Return the comment's JSON with other descriptions of its attachments."""
+    comment = msgspec.json.decode(core, type=CommentNew)
+    comment.attachments = list(attachments)
+    return _encode(comment)
+
+
+def attachments_of(front: bytes) -> list[Attachment]:
+    """Return the descriptions of the attachments of the comment in a front."""
+    if b'"attachments":[]' in front:
+        return []
+    fields = msgspec.json.decode(comment_of(front), type=dict[str, Raw])
+    return msgspec.json.decode(fields["attachments"], type=list[Attachment])
+
+
+def messages_of(front: bytes) -> list[Message]:
+    """Return the messages of the comment in a front."""
+    fields = msgspec.json.decode(comment_of(front), type=dict[str, Raw])
+    return msgspec.json.decode(fields["messages"], type=list[Message])
+
+
+def participants_of(message: Message) -> list[str]:
+    """Return sender and recipients of a message."""
+    people = [] if message.from_ is UNSET else [message.from_]
+    for recipients in (message.to, message.cc, message.bcc):
+        if recipients is not UNSET:
+            people += recipients
+    return people
+
+
+@lru_cache(maxsize=8192)
+def property_kind(full_name: str) -> type[str] | type[float] | None:
+    """Return the type of a user property by its full name, or None if the name is not allowed."""
+    kind, colon, name = full_name.partition(":")
+    if not colon or not 1 <= len(name) <= 256:
+        return None
+    return {"string": str, "number": float}.get(kind)
+
+
+def _checked_properties(
+    comment_id: str, properties: dict[str, PropertyValue]
+) -> dict[str, PropertyValue]:
+    if len(properties) > MAX_PROPERTIES:
+        raise InvalidInput(f"comment {comment_id!r}: more than {MAX_PROPERTIES} user properties")
+    blank = False
+    for name, value in properties.items():
+        kind = property_kind(name)
+        if kind is None:
+            raise InvalidInput(
+                f"comment {comment_id!r}: user_properties[{name!r}]: a key must be 'string:' or "
+                "'number:' and a name of 1 to 256 characters"
+            )
+        if (kind is str) is not isinstance(value, str):
+            raise InvalidInput(
+                f"comment {comment_id!r}: user_properties[{name!r}]: the value is not a "
+                f"{'string' if kind is str else 'number'}"
+            )
+        if isinstance(value, str):
+            if len(value) > MAX_PROPERTY_CHARS:
+                raise InvalidInput(
+                    f"comment {comment_id!r}: user_properties[{name!r}]: longer than "
+                    f"{MAX_PROPERTY_CHARS} characters"
+                )
+            blank = blank or not value.strip()
+    if blank:
+        return {n: v for n, v in properties.items() if not isinstance(v, str) or v.strip()}
+    return properties
+
+
+def _check_message(comment_id: str, message: Message) -> None:
+    if message.sent_at is not UNSET:
+        try:
+            parse_us(message.sent_at)
+        except (ValueError, OverflowError) as error:
+            raise InvalidInput(f"comment {comment_id!r}: sent_at: {error}") from None
+    for part in (message.body, message.signature):
+        if part is UNSET:
+            continue
+        for markup in (part.text_markup, part.translated_from_markup):
+            if markup is not UNSET and bytes(markup)[:1] not in (b"[", b"{"):
+                raise InvalidInput(f"comment {comment_id!r}: markup must be an array of nodes")
+
+
+_PREFIX: Final = len('{"comment":')
+_SUFFIX: Final = len(',"sequence_id":"') + 32 + 1
+_TIME: Final = len("2024-01-01T00:00:00.000000Z")
+
+
+class FrontMaker:
+    """Writes the fronts of one source's comments."""
+
+    __slots__ = ("_head", "_middle", "_number")
+
+    def __init__(self, source_id: str) -> None:
+        self._number = int(source_id, 16)
+        self._head = b'{"comment":{"uid":"' + source_id.encode() + b"."
+        self._middle = b'","source_id":"' + source_id.encode() + b'","created_at":"'
+
+    def make(self, incoming: Incoming, *, pos: int, created_us: int, modified_us: int) -> bytes:
+        """Return the front of a comment at `pos`, modified at `modified_us`."""
+        core = incoming.core
+        # The id is the first member of the core, already escaped as JSON.
+        quoted_id = core[7 : core.index(b'","timestamp":')]
+        return b"".join(
+            (
+                self._head,
+                quoted_id,
+                self._middle,
+                format_us(created_us).encode(),
+                b'","last_modified":"',
+                format_us(modified_us).encode(),
+                b'","context":"%x",' % modified_us,
+                core[1:],
+                b',"sequence_id":"',
+                sequence_id(pos, self._number).encode(),
+                b'"',
+            )
+        )
+
+
+def comment_of(front: bytes) -> bytes:
+    """Return the comment's JSON object in a front."""
+    return front[_PREFIX:-_SUFFIX]
+
+
+def core_of(front: bytes) -> bytes:
+    """Return the client's part of the comment in a front: the JSON whose digest is stored."""
+    comment = comment_of(front)
+    return b"{" + comment[comment.index(b',"id":"') + 1 :]
+
+
+def modified_us_of(front: bytes) -> int:
+    """Return when the comment in a front was last changed, in microseconds."""
+    start = front.index(b'"last_modified":"') + 17
+    return parse_us(front[start : start + _TIME].decode())
+
+
+def context_of(modified_us: int) -> str:
+    """Return the opaque version token of a comment last changed at `modified_us`."""
+    return f"{modified_us:x}"
+
+
+def without_markup(comment: bytes) -> bytes:
+    """Return a comment's JSON without `text_markup` and `translated_from_markup`."""
+    if b'_markup":' not in comment:
+        return comment
+    fields = msgspec.json.decode(comment, type=dict[str, Raw])
+    messages = msgspec.json.decode(fields["messages"], type=list[Message])
+    for message in messages:
+        for part in (message.body, message.signature):
+            if part is not UNSET:
+                part.text_markup = part.translated_from_markup = UNSET
+    fields["messages"] = Raw(_encode(messages))
+    return msgspec.json.encode(fields)
+
+
+def without_properties(comment: bytes, hidden: frozenset[str]) -> bytes:
+    """Return a comment's JSON without the user properties whose full names are `hidden`."""
+    if b'"user_properties":{}' in comment:
+        return comment
+    fields = msgspec.json.decode(comment, type=dict[str, Raw])
+    properties = msgspec.json.decode(fields["user_properties"], type=dict[str, Any])
+    kept = {name: value for name, value in properties.items() if name not in hidden}
+    if len(kept) == len(properties):
+        return comment
+    fields["user_properties"] = Raw(_encode(kept))
+    return msgspec.json.encode(fields)
+
+
+def message_changed(old_core: bytes, new_core: bytes) -> bool:
+    """Tell whether the messages of two versions of a comment differ in any way."""
+    read = msgspec.json.Decoder(dict[str, Raw]).decode
+    return bytes(read(old_core)["messages"]) != bytes(read(new_core)["messages"])
+
+
+def page_token(timestamp_us: int, pos: int, lower_us: int | None) -> str:
+    """Write the place after a comment in a listing by timestamp, with the listing's lower bound."""
+    text = f"{timestamp_us} {pos} {'' if lower_us is None else lower_us}"
+    return b64encode(text.encode()).decode("ascii")

@@ -1,0 +1,69 @@
+"""Puts the server together: settings → database → routes → ASGI app."""
+
+from __future__ import annotations
+
+import threading
+
+from lodestream.api.app import App
+from lodestream.api.metrics import Metrics
+from lodestream.api.routes import ROUTES
+from lodestream.api.routing import Router
+from lodestream.api.service import Limits, Service, data_folder_blobs
+from lodestream.settings import Settings, read_settings
+from lodestream.store.db import Database
+from lodestream.store.dialect import database_url, sqlite_url
+from lodestream.worker.housekeeping import Housekeeper
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database that the settings name, without touching its schema.
+
+    Raises ValueError for a URL of an unknown kind.
+    """
+    if settings.database_url:
+        url = database_url(settings.database_url)
+    else:
+        url = sqlite_url(settings.data / "lodestream.sqlite3")
+    return Database(url, pool_size=settings.threads + 4, durable_advance=settings.durable_advance)
+
+
+def make_service(settings: Settings, db: Database) -> Service:
+    """Return what the handlers work with."""
+    return Service(
+        db,
+        data_folder_blobs(settings.data),
+        limits=Limits(
+            body_bytes=settings.max_body_mib << 20,
+            upload_bytes=settings.max_upload_mib << 20,
+            concurrent_requests=settings.max_concurrent,
+            requests_per_s=settings.max_rate,
+        ),
+        threads=settings.threads,
+    )
+
+
+def make_app(settings: Settings, db: Database) -> App:
+    """Return the ASGI application over a migrated database, with its housekeeping under way."""
+    service = make_service(settings, db)
+    stop = threading.Event()
+    housekeeper = Housekeeper(db, service.activity, stop)
+
+    def on_stop() -> None:
+        stop.set()
+        housekeeper.join()
+        db.close()
+
+    housekeeper.start()
+    return App(
+        service,
+        Router(ROUTES, prefix=settings.path_prefix),
+        metrics=Metrics(),
+        access_log=settings.access_log,
+        on_stop=on_stop,
+    )
+
+
+def app_from_environment() -> App:
+    """Return the application as a server process of `lodestream serve --workers N` runs it."""
+    settings = read_settings()
+    return make_app(settings, open_database(settings))

@@ -1,0 +1,83 @@
+"""Every setting: its environment name, default, unit and meaning.
+
+Settings are read once, by the command line, and handed down as plain values.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+PREFIX: Final = "LODESTREAM_"
+
+
+def _setting(default: Any, meaning: str, unit: str = "") -> Any:
+    return field(default=default, metadata={"meaning": meaning, "unit": unit})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a server, a worker or a command. Each is `LODESTREAM_` and its name."""
+
+    host: str = _setting("127.0.0.1", "Address that the server listens on.")
+    port: int = _setting(8000, "Port that the server listens on.")
+    data: Path = _setting(
+        Path("lodestream-data"), "Folder that holds the embedded database and uploaded files."
+    )
+    database_url: str = _setting(
+        "",
+        "Database to use instead of the embedded one: `postgresql://user:password@host/name`.",
+    )
+    workers: int = _setting(1, "Server processes.", "processes")
+    threads: int = _setting(8, "Threads of each server process that read.", "threads")
+    admin_token: str = _setting(
+        "", "Token of the first administrator, for unattended starts; made up if empty."
+    )
+    path_prefix: str = _setting("", "Path under which the server is reached, besides the root.")
+    max_body_mib: int = _setting(64, "Largest JSON body, also after decompression.", "MiB")
+    max_upload_mib: int = _setting(128, "Largest uploaded file.", "MiB")
+    max_concurrent: int = _setting(
+        256, "Requests that one server process handles at once; more get 429.", "requests"
+    )
+    max_rate: float = _setting(
+        0.0, "Requests a second from one token to one process; 0 means no bound.", "requests/s"
+    )
+    durable_advance: bool = _setting(
+        False,
+        "Whether an advance waits for the disk on SQLite. Without, a power cut (not a crash of "
+        "the process) may undo the last advances, so comments come again; none is lost.",
+    )
+    access_log: bool = _setting(False, "Whether every request is logged, not only failures.")
+    log_level: str = _setting("info", "Least level that is logged: debug, info, warning, error.")
+    poison_fetches: int = _setting(
+        5,
+        "Fetches in a row that begin with the same comment before it is reported as poison.",
+        "fetches",
+    )
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read settings from the environment; overrides that are not None win.
+
+    Raises ValueError naming the variable whose value cannot be read.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for one in fields(Settings):
+        text = environment.get(PREFIX + one.name.upper())
+        if text is not None:
+            values[one.name] = _parse(one.name, text, type(one.default))
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    return Settings(**values)
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
+        return Path(text) if issubclass(kind, Path) else kind(text)
+    except (ValueError, KeyError):
+        raise ValueError(f"{PREFIX}{name.upper()}: {text!r} is not a {kind.__name__}") from None

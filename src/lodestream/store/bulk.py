@@ -1,0 +1,102 @@
+"""Many rows at once, by each database's fastest way, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
+
+from lodestream.store.db import Reader, Writer
+
+_CHUNK = 1024
+
+
+def insert_rows(tx: Writer, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert full rows, in the order of the table's columns.
+
+    Rows that follow the order of the primary key are stored fastest.
+    """
+    if not rows:
+        return
+    if tx.dialect_name == "sqlite":
+        tx.driver.executemany(_insert_text(table), rows)
+        return
+    names = ", ".join(column.name for column in table.columns)
+    types = [_POSTGRES_TYPES[type(_base_type(column))] for column in table.columns]
+    json_at = [i for i, name in enumerate(types) if name == "jsonb"]
+    with (
+        tx.driver.cursor() as cursor,
+        cursor.copy(f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
+    ):
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(_with_json(row, json_at) if json_at else row)
+
+
+def run_many(tx: Writer, statement: sa.ClauseElement, rows: Sequence[dict[str, Any]]) -> None:
+    """Run an UPDATE or DELETE once for each mapping of its named parameters."""
+    if rows:
+        assert isinstance(statement, sa.Executable)
+        tx.execute(statement, list(rows))
+
+
+def rows_in(
+    tx: Reader, columns: Sequence[sa.Column[Any]], key: sa.Column[Any], values: Iterable[object]
+) -> list[tuple[Any, ...]]:
+    """Return `columns` of the rows of one table whose `key` is one of `values`, in no order."""
+    wanted = list(values)
+    if not wanted:
+        return []
+    names = ", ".join(column.name for column in columns)
+    head = f"SELECT {names} FROM {key.table.name} WHERE {key.name} "  # noqa: S608 (own names)
+    found: list[tuple[Any, ...]] = []
+    if tx.dialect_name == "sqlite":
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            text = head + _marks(len(chunk))
+            found += tx.driver.execute(text, chunk).fetchall()
+        return found
+    with tx.driver.cursor(binary=True) as cursor:
+        found += cursor.execute(head + "= ANY(%s)", (wanted,)).fetchall()
+    return found
+
+
+@lru_cache(maxsize=64)
+def _insert_text(table: sa.Table) -> str:
+    marks = ", ".join("?" for _ in table.columns)
+    return f"INSERT INTO {table.name} VALUES ({marks})"  # noqa: S608 (own names)
+
+
+@lru_cache(maxsize=2048)
+def _marks(count: int) -> str:
+    return "IN (" + ",".join("?" * count) + ")"
+
+
+_POSTGRES_TYPES: dict[type[Any], str] = {
+    sa.BigInteger: "int8",
+    sa.Integer: "int4",
+    sa.Text: "text",
+    sa.LargeBinary: "bytea",
+    JSONB: "jsonb",
+}
+
+
+def _base_type(column: sa.Column[Any]) -> Any:
+    variant = column.type._variant_mapping.get("postgresql")
+    return column.type if variant is None else variant
+
+
+def _with_json(row: tuple[Any, ...], places: list[int]) -> tuple[Any, ...]:
+    values = list(row)
+    for place in places:
+        if values[place] is not None:
+            values[place] = Jsonb(values[place], dumps=_as_is)
+    return tuple(values)
+
+
+def _as_is(text: bytes) -> bytes:
+    return text

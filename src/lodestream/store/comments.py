@@ -1,0 +1,220 @@
+"""Comments: rows in `comment`, `comment_text` and `comment_key`, written together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from lodestream.domain.comments import Incoming
+from lodestream.store import bulk
+from lodestream.store.db import Reader, Writer
+from lodestream.store.tables import (
+    comment,
+    comment_key,
+    comment_text,
+    file_claim,
+    source_content,
+    stream_exception,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """Where a comment with some id may be, and the digest of its content."""
+
+    pos: int
+    digest: bytes
+
+
+def find_keys(tx: Reader, hashes: Iterable[int]) -> dict[int, list[StoredKey]]:
+    """Return what is stored under each hash. Two ids may share a hash: compare the id too."""
+    found: dict[int, list[StoredKey]] = {}
+    columns = (comment_key.c.hash, comment_key.c.pos, comment_key.c.digest)
+    for number, pos, digest in bulk.rows_in(tx, columns, comment_key.c.hash, sorted(hashes)):
+        found.setdefault(number, []).append(StoredKey(pos, digest))
+    return found
+
+
+def read_fronts(tx: Reader, positions: Iterable[int]) -> dict[int, bytes]:
+    """Return the fronts of the comments at `positions`; a place without comment is left out."""
+    columns = (comment_text.c.pos, comment_text.c.body)
+    return dict(bulk.rows_in(tx, columns, comment_text.c.pos, positions))
+
+
+def read_ids(tx: Reader, source: int, positions: Iterable[int]) -> dict[int, str]:
+    """Return the comment ids at those of `positions` that belong to `source`."""
+    wanted = list(positions)
+    if not wanted:
+        return {}
+    query = sa.select(comment.c.pos, comment.c.id).where(
+        comment.c.source == source, comment.c.pos.in_(wanted)
+    )
+    return {row.pos: row.id for row in tx.execute(query)}
+
+
+def find_positions(
+    tx: Reader, source: int, hashes_by_id: dict[str, int]
+) -> dict[str, tuple[int, bytes]]:
+    """Return position and digest of each of the ids that `source` holds."""
+    keys = find_keys(tx, hashes_by_id.values())
+    ids = read_ids(tx, source, (key.pos for same in keys.values() for key in same))
+    return {
+        ids[key.pos]: (key.pos, key.digest)
+        for same in keys.values()
+        for key in same
+        if key.pos in ids and ids[key.pos] in hashes_by_id
+    }
+
+
+def insert(
+    tx: Writer, source: int, fresh: Sequence[tuple[int, Incoming]], fronts: Sequence[bytes]
+) -> None:
+    """Store new comments at their positions, which rise. The caller holds the order."""
+    bulk.insert_rows(
+        tx,
+        comment,
+        [(source, pos, c.timestamp_us, _facets(tx, c), c.id, c.thread_id) for pos, c in fresh],
+    )
+    bulk.insert_rows(
+        tx, comment_text, [(pos, front) for (pos, _), front in zip(fresh, fronts, strict=True)]
+    )
+    # In the order of the hash: neighbours then share pages, which halves the cost at a million.
+    keys = sorted((c.key_hash, pos, c.digest) for pos, c in fresh)
+    bulk.insert_rows(tx, comment_key, keys)
+
+
+_UPDATE_COMMENT = (
+    sa.update(comment)
+    .where(comment.c.source == bindparam("b_source"), comment.c.pos == bindparam("b_pos"))
+    .values(
+        timestamp_us=bindparam("b_timestamp"),
+        facets=sa.cast(bindparam("b_facets", type_=sa.Text), comment.c.facets.type),
+        thread_id=bindparam("b_thread"),
+    )
+)
+_UPDATE_TEXT = (
+    sa.update(comment_text)
+    .where(comment_text.c.pos == bindparam("b_pos"))
+    .values(body=bindparam("b_body"))
+)
+_UPDATE_KEY = (
+    sa.update(comment_key)
+    .where(comment_key.c.hash == bindparam("b_hash"), comment_key.c.pos == bindparam("b_pos"))
+    .values(digest=bindparam("b_digest"))
+)
+
+
+def update(
+    tx: Writer, source: int, changed: Sequence[tuple[int, Incoming]], fronts: Sequence[bytes]
+) -> None:
+    """Replace the content of stored comments; place and creation stay."""
+    bulk.run_many(
+        tx,
+        _UPDATE_COMMENT,
+        [
+            {
+                "b_source": source,
+                "b_pos": pos,
+                "b_timestamp": c.timestamp_us,
+                "b_facets": None if c.facets is None else c.facets.decode(),
+                "b_thread": c.thread_id,
+            }
+            for pos, c in changed
+        ],
+    )
+    bulk.run_many(
+        tx,
+        _UPDATE_TEXT,
+        [{"b_pos": pos, "b_body": front} for (pos, _), front in zip(changed, fronts, strict=True)],
+    )
+    bulk.run_many(
+        tx,
+        _UPDATE_KEY,
+        [{"b_hash": c.key_hash, "b_pos": pos, "b_digest": c.digest} for pos, c in changed],
+    )
+
+
+def delete(tx: Writer, source: int, places: Sequence[tuple[int, int]]) -> int:
+    """Delete the comments of `source` at (hash, position); return how many there were."""
+    positions = [pos for _, pos in places]
+    deleted = 0
+    for start in range(0, len(positions), 1024):
+        chunk = positions[start : start + 1024]
+        here = (comment.c.source == source) & comment.c.pos.in_(chunk)
+        deleted += tx.execute(sa.delete(comment).where(here)).rowcount
+        tx.execute(sa.delete(comment_text).where(comment_text.c.pos.in_(chunk)))
+        tx.execute(sa.delete(stream_exception).where(stream_exception.c.pos.in_(chunk)))
+        claimed = (file_claim.c.source == source) & file_claim.c.pos.in_(chunk)
+        tx.execute(sa.delete(file_claim).where(claimed))
+    bulk.run_many(
+        tx,
+        sa.delete(comment_key).where(
+            comment_key.c.hash == bindparam("b_hash"), comment_key.c.pos == bindparam("b_pos")
+        ),
+        [{"b_hash": number, "b_pos": pos} for number, pos in places],
+    )
+    return deleted
+
+
+def count_content(tx: Writer, source: int, *, added: int, modified_us: int) -> None:
+    """Note that `added` comments came (or, negative, went) and when."""
+    tx.execute(
+        sa.update(source_content)
+        .where(source_content.c.source == source)
+        .values(comments=source_content.c.comments + added, modified_us=modified_us)
+    )
+
+
+def total_comments(tx: Reader) -> int:
+    """Return how many comments all sources hold."""
+    total = tx.execute(sa.select(sa.func.sum(source_content.c.comments))).scalar_one()
+    return int(total or 0)
+
+
+def page_by_timestamp(
+    tx: Reader,
+    source: int,
+    *,
+    lower_us: int | None,
+    upper_us: int | None,
+    after: tuple[int, int] | None,
+    descending: bool,
+    limit: int,
+) -> list[tuple[int, int, bytes]]:
+    """Return up to `limit` (timestamp, position, front) in order of timestamp, then position.
+
+    Both bounds are inclusive; `after` is the (timestamp, position) of the last one before.
+    """
+    place = sa.tuple_(comment.c.timestamp_us, comment.c.pos)
+    query = sa.select(comment.c.timestamp_us, comment.c.pos).where(comment.c.source == source)
+    if lower_us is not None:
+        query = query.where(comment.c.timestamp_us >= lower_us)
+    if upper_us is not None:
+        query = query.where(comment.c.timestamp_us <= upper_us)
+    if after is not None:
+        bound = sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
+        query = query.where(place < bound if descending else place > bound)
+    orders: list[Any] = [comment.c.timestamp_us, comment.c.pos]
+    if descending:
+        orders = [column.desc() for column in orders]
+    rows = tx.execute(query.order_by(*orders).limit(limit)).all()
+    fronts = read_fronts(tx, [row.pos for row in rows])
+    return [(row.timestamp_us, row.pos, fronts[row.pos]) for row in rows]
+
+
+def _facets(tx: Reader, incoming: Incoming) -> str | bytes | None:
+    if incoming.facets is None or tx.dialect_name != "sqlite":
+        return incoming.facets
+    return incoming.facets.decode()
+
+
+def annotated(_tx: Reader, _positions: Sequence[int]) -> frozenset[int]:
+    """Return which of the comments a person has annotated, in any dataset.
+
+    No operation of this version stores annotations, so there are none to find.
+    """
+    return frozenset()

@@ -1,0 +1,127 @@
+"""All that differs between the two databases, and statements prepared for the hot paths."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.sql.compiler import SQLCompiler
+
+PAGE_BYTES: Final = 8192
+CACHE_KIB: Final = 32 * 1024
+MMAP_BYTES: Final = 1 << 40  # SQLite lowers this to its own bound and to the file's size
+AUTO_CHECKPOINT_PAGES: Final = 16_000  # 128 MB of log: a stop; an idle thread checkpoints earlier
+BUSY_TIMEOUT_S: Final = 60.0
+
+_DIALECTS: dict[str, sa.Dialect] = {
+    "sqlite": sqlite.dialect(paramstyle="named"),
+    "postgresql": postgresql.dialect(paramstyle="pyformat"),  # type: ignore[no-untyped-call]
+}
+
+
+def database_url(text: str) -> URL:
+    """Read a database URL as an operator writes it: `sqlite:///file`, `postgresql://…`.
+
+    Raises ValueError for any other kind of database.
+    """
+    try:
+        url = make_url(text)
+    except sa.exc.ArgumentError as error:
+        raise ValueError(f"not a database URL: {error}") from error
+    kind = url.get_backend_name()
+    if kind == "postgres":
+        url, kind = url.set(drivername="postgresql"), "postgresql"
+    if kind == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if kind == "sqlite":
+        return url.set(drivername="sqlite+pysqlite")
+    raise ValueError(f"unknown kind of database: {kind} (sqlite and postgresql are known)")
+
+
+def sqlite_url(path: Path) -> URL:
+    """Return the URL of the SQLite database in the file `path`."""
+    return URL.create("sqlite+pysqlite", database=str(path))
+
+
+def configure_sqlite(connection: sqlite3.Connection, *, read_only: bool, durable: bool) -> None:
+    """Set up a new SQLite connection.
+
+    With `durable` a commit waits for the disk (synchronous=FULL). Without, a commit survives the
+    death of the process but the newest ones may be undone by a power cut.
+    """
+    run = connection.execute
+    run(f"PRAGMA page_size = {PAGE_BYTES}")  # only has effect while the file is empty
+    run("PRAGMA journal_mode = WAL")
+    run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    run(f"PRAGMA cache_size = -{CACHE_KIB}")
+    run(f"PRAGMA mmap_size = {MMAP_BYTES}")
+    run("PRAGMA foreign_keys = ON")
+    run("PRAGMA temp_store = MEMORY")
+    run(f"PRAGMA wal_autocheckpoint = {AUTO_CHECKPOINT_PAGES}")
+    run("PRAGMA journal_size_limit = 67108864")
+    if read_only:
+        run("PRAGMA query_only = ON")
+
+
+class Prepared:
+    """A statement compiled once, to be run on a driver's cursor without SQLAlchemy in between.
+
+    Parameters that the statement binds by itself (the constants of a filter) are kept; those named
+    when it is run are given by keyword.
+    """
+
+    __slots__ = ("constants", "text")
+
+    def __init__(self, statement: sa.ClauseElement, dialect_name: str) -> None:
+        dialect = _DIALECTS[dialect_name]
+        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        assert isinstance(compiled, SQLCompiler)
+        self.text = compiled.string
+        self.constants: dict[str, Any] = {
+            name: value
+            for name, value in compiled.params.items()
+            if not compiled.binds[name].required
+        }
+
+    def rows(self, cursor: Any, **params: object) -> list[tuple[Any, ...]]:
+        """Run on a driver's connection or cursor and return every row."""
+        if self.constants:
+            params = {**self.constants, **params}
+        result: list[tuple[Any, ...]] = cursor.execute(self.text, params).fetchall()
+        return result
+
+    def run(self, cursor: Any, **params: object) -> int:
+        """Run a statement that returns no rows; return how many rows it changed."""
+        if self.constants:
+            params = {**self.constants, **params}
+        count: int = cursor.execute(self.text, params).rowcount
+        return count
+
+
+def greatest(dialect_name: str, *values: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """Return the largest of the values: `max` on SQLite, `greatest` on PostgreSQL."""
+    function = sa.func.greatest if dialect_name == "postgresql" else sa.func.max
+    return function(*values)
+
+
+def insert_ignoring(table: sa.Table, dialect_name: str) -> Any:
+    """Return an INSERT that leaves a row alone which is already there."""
+    maker = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
+    return maker(table).on_conflict_do_nothing()
+
+
+def upsert(
+    table: sa.Table, dialect_name: str, *, values: dict[str, Any], update: Sequence[str]
+) -> Any:
+    """Return an INSERT of one row which, when its key is there, sets the columns `update`."""
+    maker = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
+    statement = maker(table).values(**values)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: statement.excluded[name] for name in update},
+    )

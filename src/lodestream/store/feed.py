@@ -1,0 +1,254 @@
+"""The feed of a dataset: its comments in the one total order, after a place.
+
+A comment belongs to a dataset because its source does. One source is one range of the table;
+several are merged: from each the next few places, in rounds, so that the cost follows what is
+returned and not what other sources hold. Only places (and, with a filter, whether they match) are
+merged; bodies are read once, for what is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from lodestream.store.db import Database
+from lodestream.store.dialect import Prepared
+from lodestream.store.tables import comment, comment_text
+
+SCAN_CAP: Final = 16_384
+"""Most comments that one call examines against a filter, unless the caller sets a bound."""
+
+_BIG = sa.BigInteger
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Part of a feed.
+
+    `rows` are (position, front) in order; `filtered` were examined and do not match; `end` is the
+    last place examined (the place asked from, if there was nothing); `at_end` tells that nothing
+    stood after it.
+    """
+
+    rows: Sequence[tuple[int, bytes]]
+    filtered: int
+    end: int
+    at_end: bool
+
+
+class Feed:
+    """The comments of some sources that pass a condition on `comment` (None: all pass)."""
+
+    def __init__(
+        self, db: Database, sources: Sequence[int], condition: sa.ColumnElement[bool] | None
+    ) -> None:
+        self._db = db
+        self._sources = list(sources)
+        self._filtered = condition is not None
+        name = db.dialect_name
+        self._range = Prepared(_range_query(), name)
+        self._next = Prepared(_next_query(), name)
+        self._places = Prepared(_places_query(condition), name)
+        self._count = Prepared(_count_query(), name)
+        if not db.is_sqlite:
+            self._merge = Prepared(_merge_query(condition), name)
+
+    @property
+    def is_one_range(self) -> bool:
+        """Whether a read is one query over one range: no filter, one source at most."""
+        return not self._filtered and len(self._sources) <= 1
+
+    def read(self, after: int, size: int, *, max_filtered: int | None = None) -> Batch:
+        """Return up to `size` matching comments after the place `after`.
+
+        At most `max_filtered` comments that do not match are passed over (without it as many as
+        `SCAN_CAP` comments are examined).
+        """
+        if not self._sources:
+            return Batch((), 0, after, True)
+        if self.is_one_range:
+            return self._read_range(after, size)
+        return self._read_merged(after, size, max_filtered)
+
+    def has_after(self, after: int) -> bool:
+        """Tell whether any comment of the feed's sources stands after a place."""
+        probe = self._db.probe()
+        return any(self._next.rows(probe, source=key, after=after) for key in self._sources)
+
+    def count_after(self, after: int) -> int:
+        """Count the comments of the feed's sources after a place, matching or not."""
+        probe = self._db.probe()
+        return sum(self._count.rows(probe, source=key, after=after)[0][0] for key in self._sources)
+
+    def _read_range(self, after: int, size: int) -> Batch:
+        probe, source = self._db.probe(), self._sources[0]
+        rows = self._range.rows(probe, source=source, after=after, limit=size)
+        if len(rows) < size:
+            return Batch(rows, 0, rows[-1][0] if rows else after, True)
+        end = rows[-1][0]
+        more = self._next.rows(probe, source=source, after=end)
+        return Batch(rows, 0, end, not more)
+
+    def _read_merged(self, after: int, size: int, max_filtered: int | None) -> Batch:
+        wanted = size
+        if self._filtered:
+            wanted = SCAN_CAP if max_filtered is None else size + max_filtered
+        places, exhausted = self._merge_places(after, wanted, enough=size)
+        if self._filtered:
+            taken, matched = _cut(places, size, max_filtered)
+        else:
+            taken, matched = min(size, len(places)), [pos for pos, _ in places[:size]]
+        if not taken:
+            return Batch((), 0, after, True)
+        end = places[taken - 1][0]
+        at_end = taken == len(places) and (exhausted or not self.has_after(end))
+        return Batch(self._bodies(matched), taken - len(matched), end, at_end)
+
+    def _merge_places(
+        self, after: int, wanted: int, *, enough: int
+    ) -> tuple[list[tuple[int, bool]], bool]:
+        """Return the next places in order, and whether there are no more after them.
+
+        At most `wanted` places; no more are read once `enough` of them match. Each round asks
+        every source that may have more for the same number of places; what lies up to the least
+        of their last places is complete. The number grows from round to round.
+        """
+        merged: list[tuple[int, bool]] = []
+        matching = 0
+        open_sources = self._sources
+        limit = enough if len(open_sources) == 1 else 2 * enough // len(open_sources) + 16
+        while open_sources:
+            limit = min(limit, wanted - len(merged))
+            runs = self._runs(open_sources, after, limit)
+            full = [key for key, run in runs.items() if len(run) == limit]
+            found = [place for run in runs.values() for place in run]
+            found.sort()
+            if full:
+                bound = min(runs[key][-1][0] for key in full)
+                found = [place for place in found if place[0] <= bound]
+                after = bound
+            merged += found
+            if len(merged) >= wanted:
+                return merged[:wanted], False
+            matching += sum(1 for place in found if place[1])
+            if matching >= enough:
+                return merged, False
+            # A source whose run was cut short by the bound is asked again, from the bound.
+            open_sources = [
+                key
+                for key, run in runs.items()
+                if len(run) == limit or (full and run and run[-1][0] > after)
+            ]
+            limit *= 4
+        return merged, True
+
+    def _runs(
+        self, sources: Sequence[int], after: int, limit: int
+    ) -> dict[int, list[tuple[int, bool]]]:
+        probe = self._db.probe()
+        if self._db.is_sqlite or len(sources) == 1:
+            rows = self._places.rows
+            return {key: rows(probe, source=key, after=after, limit=limit) for key in sources}
+        runs: dict[int, list[tuple[int, bool]]] = {}
+        found = self._merge.rows(probe, sources=list(sources), after=after, limit=limit)
+        for key, pos, matches in found:
+            runs.setdefault(key, []).append((pos, matches))
+        return runs
+
+    def _bodies(self, positions: Sequence[int]) -> list[tuple[int, bytes]]:
+        probe = self._db.probe()
+        rows: list[tuple[int, bytes]] = []
+        head = "SELECT pos, body FROM comment_text WHERE pos "
+        if not self._db.is_sqlite:
+            text = head + "= ANY(%s) ORDER BY pos"
+            rows += probe.cursor(binary=True).execute(text, (list(positions),)).fetchall()
+            return rows
+        for start in range(0, len(positions), 1024):
+            chunk = positions[start : start + 1024]
+            marks = ",".join("?" * len(chunk))
+            rows += probe.execute(f"{head} IN ({marks}) ORDER BY pos", chunk).fetchall()
+        return rows
+
+
+def _cut(
+    places: Sequence[tuple[int, bool]], size: int, max_filtered: int | None
+) -> tuple[int, list[int]]:
+    """Return how many of the places are examined, and the positions of those that match.
+
+    Examination ends with the match number `size`, or when `max_filtered` did not match.
+    """
+    at = [index for index, place in enumerate(places) if place[1]]
+    taken = len(places)
+    if len(at) >= size:
+        at = at[:size]
+        taken = at[-1] + 1
+    if max_filtered is not None:
+        for rank, index in enumerate([*at, taken]):
+            if index - rank >= max_filtered:
+                # The bound was reached before this match: stop right after that many.
+                return rank + max_filtered, [places[i][0] for i in at[:rank]]
+    return taken, [places[i][0] for i in at]
+
+
+def _range_query() -> sa.Select[Any]:
+    return (
+        sa.select(comment.c.pos, comment_text.c.body)
+        .join_from(comment, comment_text, comment_text.c.pos == comment.c.pos)
+        .where(comment.c.source == bindparam("source", type_=_BIG))
+        .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .order_by(comment.c.pos)
+        .limit(bindparam("limit", type_=_BIG))
+    )
+
+
+def _next_query() -> sa.Select[Any]:
+    return (
+        sa.select(comment.c.pos)
+        .where(comment.c.source == bindparam("source", type_=_BIG))
+        .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .limit(1)
+    )
+
+
+def _count_query() -> sa.Select[Any]:
+    return (
+        sa.select(sa.func.count())
+        .select_from(comment)
+        .where(comment.c.source == bindparam("source", type_=_BIG))
+        .where(comment.c.pos > bindparam("after", type_=_BIG))
+    )
+
+
+def _places_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
+    matches = sa.literal_column("1") if condition is None else sa.func.coalesce(condition, False)
+    return (
+        sa.select(comment.c.pos, matches.label("matches"))
+        .where(comment.c.source == bindparam("source", type_=_BIG))
+        .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .order_by(comment.c.pos)
+        .limit(bindparam("limit", type_=_BIG))
+    )
+
+
+def _merge_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
+    keys = sa.func.unnest(
+        bindparam("sources", type_=sa.dialects.postgresql.ARRAY(_BIG))
+    ).table_valued("key", name="wanted")
+    matches = sa.true() if condition is None else sa.func.coalesce(condition, sa.false())
+    run = (
+        sa.select(comment.c.pos, matches.label("matches"))
+        .where(comment.c.source == keys.c.key)
+        .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .order_by(comment.c.pos)
+        .limit(bindparam("limit", type_=_BIG))
+        .lateral("run")
+    )
+    return (
+        sa.select(keys.c.key, run.c.pos, run.c.matches)
+        .select_from(keys.join(run, sa.true()))
+        .order_by(keys.c.key, run.c.pos)
+    )

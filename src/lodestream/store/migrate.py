@@ -1,0 +1,110 @@
+"""The schema's version: upgrade, and what version is there."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from lodestream.domain.ids import new_id
+from lodestream.domain.times import now_us
+from lodestream.store.db import Database, Reader
+from lodestream.store.dialect import insert_ignoring
+from lodestream.store.tables import account, counter, meta, project
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+
+SYSTEM_USER = "0000000000000000"
+"""Id of the account that background work and the command line act as."""
+
+
+@dataclass(frozen=True)
+class SchemaVersion:
+    """The version a database has, and the one this program needs."""
+
+    current: str | None
+    needed: str
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the program can use the database as it is."""
+        return self.current == self.needed
+
+
+def schema_version(db: Database) -> SchemaVersion:
+    """Compare the database's schema with the one this program needs.
+
+    Raises Unavailable if the database cannot be reached.
+    """
+    with db.read() as tx:
+        current = MigrationContext.configure(tx.connection).get_current_revision()
+    needed = ScriptDirectory.from_config(_config()).get_current_head()
+    assert needed is not None
+    return SchemaVersion(current=current, needed=needed)
+
+
+def upgrade(db: Database) -> None:
+    """Bring the schema to the newest version and write the rows that every database has.
+
+    Safe to call from several processes at once: on PostgreSQL a table lock makes them take turns.
+    """
+    with db.write(catalogue=False) as tx:
+        if tx.dialect_name == "postgresql":
+            tx.execute(sa.text("CREATE TABLE IF NOT EXISTS migration_turn (id int)"))
+            tx.execute(sa.text("LOCK TABLE migration_turn IN ACCESS EXCLUSIVE MODE"))
+        config = _config()
+        config.attributes["connection"] = tx.connection
+        command.upgrade(config, "head")
+        _seed(tx)
+
+
+def _seed(tx: Reader) -> None:
+    now = now_us()
+    rows: list[tuple[sa.Table, dict[str, object]]] = [
+        (meta, {"name": "key_salt", "value": secrets.token_hex(16)}),
+        (meta, {"name": "tenant_id", "value": new_id()}),
+        (meta, {"name": "tenant_name", "value": "main"}),
+        (counter, {"name": "position", "value": 0}),
+        (counter, {"name": "catalogue", "value": 1}),
+        (
+            account,
+            {
+                "id": SYSTEM_USER,
+                "username": "system",
+                "email": "system@lodestream.invalid",
+                "email_folded": "system@lodestream.invalid",
+                "global_permissions": "[]",
+                "created_us": now,
+            },
+        ),
+    ]
+    first = tx.execute(sa.select(sa.func.count()).select_from(meta)).scalar_one() == 0
+    if first:
+        rows.append(
+            (
+                project,
+                {
+                    "id": new_id(),
+                    "name": "DefaultProject",
+                    "title": "Default project",
+                    "description": "",
+                    "user_auto_join": False,
+                    "created_us": now,
+                    "updated_us": now,
+                },
+            )
+        )
+    for table, values in rows:
+        tx.execute(insert_ignoring(table, tx.dialect_name).values(**values))
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    return config

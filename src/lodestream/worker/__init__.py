@@ -1,0 +1,1 @@
+"""Background work: claim a job, run it, finish it."""
