@@ -17,7 +17,7 @@ from lodestream.api.routing import Guard, Route
 from lodestream.api.service import Service
 from lodestream.domain import access
 from lodestream.domain.access import Actor
-from lodestream.domain.errors import InvalidInput, NotFound, Unauthenticated
+from lodestream.domain.errors import InvalidInput, NotFound, PermissionMissing, Unauthenticated
 
 _Body = TypeVar("_Body")
 
@@ -44,11 +44,17 @@ class Call(Generic[_Body]):
     def require(self, project_id: str, *, not_found: str = "404 Not Found") -> None:
         """Require the row's permissions in the project of the thing that was found by id.
 
-        Raises NotFound if the caller may not see the project, PermissionMissing otherwise.
+        Raises NotFound if the caller may not see the project, PermissionMissing otherwise; where
+        the row hides the thing, NotFound in both cases.
         """
         needs = self.route.needs
         check = access.require_any if needs.guard is Guard.OBJECT_ANY else access.require
-        check(self.actor, project_id, needs.permissions, not_found=not_found)
+        try:
+            check(self.actor, project_id, needs.permissions, not_found=not_found)
+        except PermissionMissing:
+            if needs.guard is Guard.HIDDEN_OBJECT:
+                raise NotFound(not_found) from None
+            raise
 
 
 def handle(service: Service, route: Route, request: Request, values: tuple[str, ...]) -> Reply:

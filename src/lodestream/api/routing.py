@@ -24,6 +24,9 @@ class Guard(Enum):
     PROJECT_ANY = "one of the permissions, in the project that the path names"
     OBJECT = "all of the permissions, in the project of the thing that the path names"
     OBJECT_ANY = "one of the permissions, in the project of the thing that the path names"
+    HIDDEN_OBJECT = (
+        "all of the permissions, in the project of the thing, else there is no such thing"
+    )
     LISTED = "only what the permissions cover is listed"
     GLOBAL = "one of the global permissions"
     HANDLER = "a rule of its own, which the handler states"
@@ -196,6 +199,11 @@ def needs_project_any(*permissions: str) -> Needs:
 def needs_object(*permissions: str) -> Needs:
     """All of the permissions, in the project of the thing found by id."""
     return Needs(Guard.OBJECT, permissions)
+
+
+def needs_hidden_object(*permissions: str) -> Needs:
+    """All of the permissions, in the project of the thing; to all others it does not exist."""
+    return Needs(Guard.HIDDEN_OBJECT, permissions)
 
 
 def lists_where(*permissions: str) -> Needs:

@@ -51,6 +51,15 @@ class BlobStore:
         except FileNotFoundError:
             return None
 
+    def read_part(self, content_hash: str, start: int, size_bytes: int) -> bytes | None:
+        """Return `size_bytes` of content from `start` on, or None if it is not there."""
+        try:
+            with self.path(content_hash).open("rb") as file:
+                file.seek(start)
+                return file.read(size_bytes)
+        except FileNotFoundError:
+            return None
+
     def delete(self, content_hash: str) -> None:
         """Remove content; nothing happens if it is not there."""
         self.path(content_hash).unlink(missing_ok=True)

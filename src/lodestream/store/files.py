@@ -6,7 +6,9 @@ uploaded file by naming its hash; the claim makes it readable by a reference.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 from msgspec import UNSET
@@ -20,8 +22,127 @@ from lodestream.domain.comments import (
 )
 from lodestream.domain.sources import Source
 from lodestream.store import bulk
-from lodestream.store.db import Writer
-from lodestream.store.tables import file_claim, stored_file
+from lodestream.store.db import Reader, Writer
+from lodestream.store.dialect import upsert
+from lodestream.store.tables import comment_text, file_claim, stored_file
+
+AUDIO_SLOT: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that belongs to a comment; `name` is that of the attachment, empty for audio."""
+
+    content_hash: str
+    size_bytes: int
+    content_type: str
+    name: str = ""
+
+
+def add(
+    tx: Writer,
+    source: int,
+    *,
+    content_hash: str,
+    size_bytes: int,
+    content_type: str,
+    created_us: int,
+) -> None:
+    """Note that content was uploaded for a source; repeated, it is as if uploaded just now."""
+    values = {
+        "source": source,
+        "hash": content_hash,
+        "size_bytes": size_bytes,
+        "content_type": content_type,
+        "created_us": created_us,
+    }
+    tx.execute(
+        upsert(stored_file, tx.dialect_name, values=values, update=("content_type", "created_us"))
+    )
+
+
+def find_attachment(tx: Reader, source: int, content_hash: str) -> StoredFile | None:
+    """Return an uploaded file of a source that some comment there claims as an attachment."""
+    query = (
+        sa.select(stored_file, file_claim.c.slot, comment_text.c.body)
+        .join_from(
+            file_claim,
+            stored_file,
+            sa.and_(
+                stored_file.c.source == file_claim.c.source,
+                stored_file.c.hash == file_claim.c.hash,
+            ),
+        )
+        .join(comment_text, comment_text.c.pos == file_claim.c.pos)
+        .where(
+            file_claim.c.source == source,
+            file_claim.c.hash == content_hash,
+            file_claim.c.slot >= 0,
+        )
+        .order_by(file_claim.c.pos, file_claim.c.slot)
+        .limit(1)
+    )
+    row = tx.execute(query).first()
+    if row is None:
+        return None
+    name = attachments_of(row.body)[row.slot].name
+    return StoredFile(row.hash, row.size_bytes, row.content_type, name)
+
+
+def set_audio(tx: Writer, source: int, pos: int, content_hash: str) -> None:
+    """Make an uploaded file the recording of a comment, in place of the one before."""
+    values = {"source": source, "pos": pos, "slot": AUDIO_SLOT, "hash": content_hash}
+    tx.execute(upsert(file_claim, tx.dialect_name, values=values, update=("hash",)))
+
+
+def find_audio(tx: Reader, source: int, pos: int) -> StoredFile | None:
+    """Return the recording of a comment, or None."""
+    query = sa.select(stored_file).join_from(
+        file_claim,
+        stored_file,
+        sa.and_(
+            stored_file.c.source == file_claim.c.source, stored_file.c.hash == file_claim.c.hash
+        ),
+    )
+    here = (
+        file_claim.c.source == source,
+        file_claim.c.pos == pos,
+        file_claim.c.slot == AUDIO_SLOT,
+    )
+    row = tx.execute(query.where(*here)).first()
+    return None if row is None else StoredFile(row.hash, row.size_bytes, row.content_type)
+
+
+def forget_unclaimed(tx: Writer, *, before_us: int, limit: int) -> tuple[int, list[str]]:
+    """Forget up to `limit` files, uploaded before an instant, that no comment claims.
+
+    Return how many there were, and the hashes of those whose content no source has any longer.
+    """
+    claimed = sa.exists().where(
+        file_claim.c.source == stored_file.c.source, file_claim.c.hash == stored_file.c.hash
+    )
+    query = (
+        sa.select(stored_file.c.source, stored_file.c.hash)
+        .where(stored_file.c.created_us < before_us, ~claimed)
+        .limit(limit)
+    )
+    rows = tx.execute(query).all()
+    for row in rows:
+        tx.execute(
+            sa.delete(stored_file).where(
+                stored_file.c.source == row.source, stored_file.c.hash == row.hash
+            )
+        )
+    return len(rows), _without_owner(tx, {row.hash for row in rows})
+
+
+def _without_owner(tx: Reader, hashes: Iterable[str]) -> list[str]:
+    return [
+        one
+        for one in sorted(hashes)
+        if tx.execute(sa.select(stored_file.c.hash).where(stored_file.c.hash == one)).first()
+        is None
+    ]
 
 
 def bind(tx: Writer, source: Source, batch: Sequence[tuple[int, Incoming, bytes | None]]) -> None:
@@ -31,11 +152,11 @@ def bind(tx: Writer, source: Source, batch: Sequence[tuple[int, Incoming, bytes 
     attachment that repeats the old one's name and size in the same slot without naming content
     keeps the old content.
     """
-    concerned = [item for item in batch if item[1].attachments or item[2] is not None]
+    concerned = [item for item in batch if item[1].attachments or _had_content(item[2])]
     if not concerned:
         return
     for pos, incoming, old in concerned:
-        if old is not None:
+        if old is not None and _had_content(old):
             tx.execute(
                 sa.delete(file_claim).where(
                     file_claim.c.source == source.key,
@@ -63,6 +184,10 @@ def bind(tx: Writer, source: Source, batch: Sequence[tuple[int, Incoming, bytes 
         if incoming.attachments:
             incoming.core = with_attachments(incoming.core, incoming.attachments)
     bulk.insert_rows(tx, file_claim, claims)
+
+
+def _had_content(front: bytes | None) -> bool:
+    return front is not None and b'"attachment_reference":' in front
 
 
 def _keep_content(incoming: Incoming, old: Sequence[Attachment]) -> None:

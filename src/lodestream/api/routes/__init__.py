@@ -4,12 +4,15 @@ refusal tests and the compatibility page are made of."""
 from __future__ import annotations
 
 from lodestream.api.routes.content import COMMENTS, SOURCES
+from lodestream.api.routes.files import FILES, INTAKE
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
 from lodestream.api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
     *SOURCES,
     *COMMENTS,
+    *FILES,
+    *INTAKE,
     *STREAMS,
     *TRIGGERS,
 )
