@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import warnings
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -45,9 +44,18 @@ def postgres() -> str:
     if not _postgres_answers():
         if os.environ.get("CI"):
             pytest.fail(f"no PostgreSQL answers at {POSTGRES}; CI needs one")
-        warnings.warn(pytest.PytestWarning(f"NO POSTGRESQL at {POSTGRES}"), stacklevel=1)
         pytest.skip(f"NO POSTGRESQL at {POSTGRES}: set LODESTREAM_TEST_POSTGRES")
     return POSTGRES
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in the summary, where nobody overlooks it, that PostgreSQL was not tested."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum("NO POSTGRESQL" in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"NO POSTGRESQL at {POSTGRES}: {count} tests skipped (set LODESTREAM_TEST_POSTGRES)"
+        )
 
 
 def _run(url: str, statement: str) -> None:

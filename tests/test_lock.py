@@ -1,0 +1,39 @@
+"""The lock file answers for everything that pyproject.toml asks for, and names no place."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = (ROOT / "requirements.lock").read_text()
+PINS = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", LOCK, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *PROJECT["project"]["dependencies"],
+        *PROJECT["dependency-groups"]["dev"],
+        *PROJECT["build-system"]["requires"],
+    ],
+)
+def test_the_locked_version_satisfies_the_requirement(text: str) -> None:
+    wanted = Requirement(text)
+    assert wanted.specifier.contains(PINS[canonicalize_name(wanted.name)], prereleases=True)
+
+
+def test_every_pin_has_hashes() -> None:
+    blocks = re.split(r"^(?=\S+==)", LOCK, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(PINS)
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_the_lock_names_no_address_and_no_path() -> None:
+    assert not re.search(r"://|--(extra-)?index-url|--find-links|-f\s", LOCK)
