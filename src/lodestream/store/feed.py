@@ -4,6 +4,10 @@ A comment belongs to a dataset because its source does. One source is one range 
 several are merged: from each the next few places, in rounds, so that the cost follows what is
 returned and not what other sources hold. Only places (and, with a filter, whether they match) are
 merged; bodies are read once, for what is sent.
+
+The sources are read one after the other while writers append. A place is only merged if it was
+handed out before the first of them was read: else the end of a batch could lie behind a comment
+that was stored in a source that had been read already, and advancing there would lose it.
 """
 
 from __future__ import annotations
@@ -15,8 +19,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
+from lodestream.domain.places import MAX_POSITION
 from lodestream.store.db import Database
 from lodestream.store.dialect import Prepared
+from lodestream.store.order import LAST_POSITION
 from lodestream.store.tables import comment, comment_text
 
 SCAN_CAP: Final = 16_384
@@ -54,6 +60,7 @@ class Feed:
         self._next = Prepared(_next_query(), name)
         self._places = Prepared(_places_query(condition), name)
         self._count = Prepared(_count_query(), name)
+        self._last = Prepared(LAST_POSITION, name)
         if not db.is_sqlite:
             self._merge = Prepared(_merge_query(condition), name)
 
@@ -120,10 +127,11 @@ class Feed:
         merged: list[tuple[int, bool]] = []
         matching = 0
         open_sources = self._sources
+        until: int | None = None
         limit = enough if len(open_sources) == 1 else 2 * enough // len(open_sources) + 16
         while open_sources:
             limit = min(limit, wanted - len(merged))
-            runs = self._runs(open_sources, after, limit)
+            runs, until = self._runs(open_sources, after, until, limit)
             full = [key for key, run in runs.items() if len(run) == limit]
             found = [place for run in runs.values() for place in run]
             found.sort()
@@ -147,17 +155,33 @@ class Feed:
         return merged, True
 
     def _runs(
-        self, sources: Sequence[int], after: int, limit: int
-    ) -> dict[int, list[tuple[int, bool]]]:
+        self, sources: Sequence[int], after: int, until: int | None, limit: int
+    ) -> tuple[dict[int, list[tuple[int, bool]]], int]:
+        """Return the next places of each source, and the bound for the rounds that follow.
+
+        The first round has no bound yet (`until` is None) and finds it.
+        """
         probe = self._db.probe()
         if self._db.is_sqlite or len(sources) == 1:
+            if until is None:
+                alone = len(sources) == 1
+                until = MAX_POSITION if alone else self._last.rows(probe)[0][0]
             rows = self._places.rows
-            return {key: rows(probe, source=key, after=after, limit=limit) for key in sources}
+            return {
+                key: rows(probe, source=key, after=after, until=until, limit=limit)
+                for key in sources
+            }, until
+        # One statement reads every source as of one moment, and the bound as of the same.
         runs: dict[int, list[tuple[int, bool]]] = {}
-        found = self._merge.rows(probe, sources=list(sources), after=after, limit=limit)
-        for key, pos, matches in found:
+        bound = MAX_POSITION if until is None else until
+        found = self._merge.rows(
+            probe, sources=list(sources), after=after, until=bound, limit=limit
+        )
+        for key, pos, matches, _ in found:
             runs.setdefault(key, []).append((pos, matches))
-        return runs
+        if until is None and found:
+            bound = found[0][3]
+        return runs, bound
 
     def _bodies(self, positions: Sequence[int]) -> list[tuple[int, bytes]]:
         probe = self._db.probe()
@@ -229,26 +253,30 @@ def _places_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
         sa.select(comment.c.pos, matches.label("matches"))
         .where(comment.c.source == bindparam("source", type_=_BIG))
         .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .where(comment.c.pos <= bindparam("until", type_=_BIG))
         .order_by(comment.c.pos)
         .limit(bindparam("limit", type_=_BIG))
     )
 
 
 def _merge_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
-    keys = sa.func.unnest(
-        bindparam("sources", type_=sa.dialects.postgresql.ARRAY(_BIG))
-    ).table_valued("key", name="wanted")
+    keys = (
+        sa.func.unnest(bindparam("sources", type_=sa.dialects.postgresql.ARRAY(_BIG)))
+        .table_valued("key")
+        .render_derived(name="wanted")
+    )
     matches = sa.true() if condition is None else sa.func.coalesce(condition, sa.false())
     run = (
         sa.select(comment.c.pos, matches.label("matches"))
         .where(comment.c.source == keys.c.key)
         .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .where(comment.c.pos <= bindparam("until", type_=_BIG))
         .order_by(comment.c.pos)
         .limit(bindparam("limit", type_=_BIG))
         .lateral("run")
     )
     return (
-        sa.select(keys.c.key, run.c.pos, run.c.matches)
+        sa.select(keys.c.key, run.c.pos, run.c.matches, LAST_POSITION.scalar_subquery())
         .select_from(keys.join(run, sa.true()))
         .order_by(keys.c.key, run.c.pos)
     )

@@ -14,12 +14,12 @@ from lodestream.domain.places import first_position
 from lodestream.store.db import Reader, Writer
 from lodestream.store.tables import counter
 
-_POSITION = sa.select(counter.c.value).where(counter.c.name == "position")
+LAST_POSITION = sa.select(counter.c.value).where(counter.c.name == "position")
 
 
 def take_order(tx: Writer) -> int:
     """Take the order until the transaction ends; return the last position handed out."""
-    last: int = tx.execute(_POSITION.with_for_update()).scalar_one()
+    last: int = tx.execute(LAST_POSITION.with_for_update()).scalar_one()
     return last
 
 
@@ -33,5 +33,5 @@ def hand_out(tx: Writer, *, last: int, count: int, now_us: int) -> int:
 
 def last_position(tx: Reader) -> int:
     """Return the last position handed out by a committed transaction."""
-    last: int = tx.execute(_POSITION).scalar_one()
+    last: int = tx.execute(LAST_POSITION).scalar_one()
     return last
