@@ -48,7 +48,7 @@ def set_audio(
     source: Source,
     comment_id: str,
     content: bytes,
-    salt: bytes,
+    salt: int,
 ) -> None:
     """Make content the recording of a comment, in place of the one before.
 

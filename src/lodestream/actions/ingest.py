@@ -49,7 +49,7 @@ class _Plan:
         self.unchanged = 0
 
 
-def prepare_batch(batch: Iterable[CommentNew], *, source: Source, salt: bytes) -> list[Incoming]:
+def prepare_batch(batch: Iterable[CommentNew], *, source: Source, salt: int) -> list[Incoming]:
     """Check every comment of a batch; of those with one id the last counts.
 
     Raises InvalidInput naming the first bad comment.
@@ -96,7 +96,7 @@ def add_comments(
 
 
 def delete_comments(
-    db: Database, *, actor_id: str, source: Source, ids: Sequence[str], salt: bytes
+    db: Database, *, actor_id: str, source: Source, ids: Sequence[str], salt: int
 ) -> int:
     """Delete comments by id; unknown ids are no error. Return how many there were."""
     tag = source_tag(source.key)

@@ -129,7 +129,7 @@ def tag_exceptions(
     dataset: DatasetName,
     name: str,
     tags: Sequence[tuple[str, str]],
-    salt: bytes,
+    salt: int,
 ) -> None:
     """Tag comments, given as (uid, reason), as exceptions of a stream: all of them or none.
 
@@ -153,7 +153,7 @@ def untag_exceptions(
     dataset: DatasetName,
     name: str,
     uids: Sequence[str],
-    salt: bytes,
+    salt: int,
 ) -> None:
     """Remove tags; a comment without one is passed over.
 
@@ -166,7 +166,7 @@ def untag_exceptions(
             _record(tx, actor_id, "delete_exception", dataset, stream)
 
 
-def _find_uids(tx: Writer, dataset_id: str, uids: Sequence[str], salt: bytes) -> dict[str, int]:
+def _find_uids(tx: Writer, dataset_id: str, uids: Sequence[str], salt: int) -> dict[str, int]:
     """Return the positions of those uids that belong to the dataset."""
     by_source: dict[str, dict[str, str]] = {}
     for uid in uids:

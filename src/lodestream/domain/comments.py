@@ -17,11 +17,11 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from xxhash import xxh3_64_intdigest
 
 from lodestream.domain.errors import InvalidInput
 from lodestream.domain.facets import facets_of
@@ -39,14 +39,14 @@ Participants = Annotated[list[Participant], Meta(max_length=2048)]
 Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class Text(Struct, forbid_unknown_fields=True):
+class Text(Struct, forbid_unknown_fields=True, gc=False):
     """A plain text part; `translated_from` holds the original when `text` is a translation."""
 
     text: PartText
     translated_from: PartText | UnsetType = UNSET
 
 
-class RichText(Struct, forbid_unknown_fields=True):
+class RichText(Struct, forbid_unknown_fields=True, gc=False):
     """A text part with its markup tree, which is passed on as it came."""
 
     text: PartText
@@ -55,7 +55,7 @@ class RichText(Struct, forbid_unknown_fields=True):
     translated_from_markup: Raw | UnsetType = UNSET
 
 
-class Message(Struct, forbid_unknown_fields=True):
+class Message(Struct, forbid_unknown_fields=True, gc=False):
     """One e-mail, answer or utterance of a comment."""
 
     body: RichText
@@ -69,7 +69,7 @@ class Message(Struct, forbid_unknown_fields=True):
     language: Annotated[str, Meta(min_length=1, max_length=8)] | UnsetType = UNSET
 
 
-class Attachment(Struct, forbid_unknown_fields=True):
+class Attachment(Struct, forbid_unknown_fields=True, gc=False):
     """An attachment's description; its bytes are bound by `content_hash`."""
 
     name: Annotated[str, Meta(max_length=256)]
@@ -83,14 +83,15 @@ class Attachment(Struct, forbid_unknown_fields=True):
 PropertyValue = str | int | float
 
 
-class CommentNew(Struct, forbid_unknown_fields=True):
+class CommentNew(Struct, forbid_unknown_fields=True, gc=False):
     """A comment as a client writes it.
 
     The fields after `attachments` are those a downloaded comment has: they may be sent back and
     are ignored, but for `context`, which `PUT comments` compares.
     """
 
-    id: Annotated[str, Meta(pattern=COMMENT_ID)]
+    # The pattern is checked once, in `prepare`; here it is for the reference only.
+    id: Annotated[str, Meta(extra_json_schema={"pattern": COMMENT_ID})]
     timestamp: Annotated[str, Meta(max_length=64)]
     messages: Annotated[list[Message], Meta(max_length=2048)]
     user_properties: dict[str, PropertyValue] | UnsetType | None = UNSET
@@ -105,7 +106,7 @@ class CommentNew(Struct, forbid_unknown_fields=True):
     has_annotations: Raw | UnsetType = UNSET
 
 
-class CommentBatch(Struct, forbid_unknown_fields=True):
+class CommentBatch(Struct, forbid_unknown_fields=True, gc=False):
     """The body of `sync` and of `PUT comments`."""
 
     comments: Annotated[list[CommentNew], Meta(max_length=MAX_BATCH)]
@@ -116,7 +117,7 @@ class Incoming(Struct, gc=False):
 
     id: str
     key_hash: int
-    digest: bytes
+    digest: int
     timestamp_us: int
     facets: bytes | None
     thread_id: str | None
@@ -125,26 +126,27 @@ class Incoming(Struct, gc=False):
     context: str | None
 
 
+_HALF: Final = 1 << 63
+_MASK: Final = (1 << 64) - 1
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _encode = _ENCODER.encode
 
 
-def key_hash(comment_id: str, *, salt: bytes, source_tag: bytes) -> int:
+def key_hash(comment_id: str, *, salt: int, source_tag: int) -> int:
     """Return the signed 64-bit number under which a comment is found by its id.
 
-    `salt` belongs to the instance, so that nobody can make ids that collide; `source_tag` is the
-    source's key as 8 bytes.
+    `salt` belongs to the instance, so that ids that collide cannot be made without it (they would
+    cost time, not correctness); `source_tag` tells sources apart.
     """
-    raw = blake2b(comment_id.encode(), digest_size=8, key=salt, person=source_tag).digest()
-    return int.from_bytes(raw, "big", signed=True)
+    return xxh3_64_intdigest(comment_id.encode(), salt ^ source_tag) - _HALF
 
 
-def source_tag(source_key: int) -> bytes:
-    """Return the source's key as the 8 bytes that enter the hashes of its comments."""
-    return source_key.to_bytes(8, "big")
+def source_tag(source_key: int) -> int:
+    """Return the number by which the hashes of a source's comments differ from another's."""
+    return source_key * 0x9E3779B97F4A7C15 & _MASK
 
 
-def prepare(new: CommentNew, *, salt: bytes, tag: bytes) -> Incoming:
+def prepare(new: CommentNew, *, salt: int, tag: int) -> Incoming:
     """Check what the schema cannot, and make the comment ready to be stored.
 
     Timestamps are brought to one form, blank properties dropped, server fields ignored; so two
@@ -162,7 +164,14 @@ def prepare(new: CommentNew, *, salt: bytes, tag: bytes) -> Incoming:
     properties = new.user_properties
     properties = _checked_properties(comment_id, properties) if properties else {}
     for message in new.messages:
-        _check_message(comment_id, message)
+        body = message.body
+        if (
+            message.sent_at is not UNSET
+            or message.signature is not UNSET
+            or body.text_markup is not UNSET
+            or body.translated_from_markup is not UNSET
+        ):
+            _check_message(comment_id, message)
     attachments = [] if new.attachments is UNSET else new.attachments
     for attachment in attachments:
         _take_reference(attachment)
@@ -177,7 +186,7 @@ def prepare(new: CommentNew, *, salt: bytes, tag: bytes) -> Incoming:
     return Incoming(
         comment_id,
         key_hash(comment_id, salt=salt, source_tag=tag),
-        blake2b(core, digest_size=16, person=tag).digest(),
+        xxh3_64_intdigest(core, salt ^ tag) - _HALF,
         timestamp_us,
         facets_of(new.messages, properties),
         thread_id,
@@ -382,8 +391,14 @@ def without_properties(comment: bytes, hidden: frozenset[str]) -> bytes:
 
 def message_changed(old_core: bytes, new_core: bytes) -> bool:
     """Tell whether the messages of two versions of a comment differ in any way."""
-    read = msgspec.json.Decoder(dict[str, Raw]).decode
-    return bytes(read(old_core)["messages"]) != bytes(read(new_core)["messages"])
+    return _messages_in(old_core) != _messages_in(new_core)
+
+
+def _messages_in(core: bytes) -> bytes:
+    # Inside texts quotes are escaped, so these keys stand unescaped only where we wrote them (or
+    # inside markup, which lies between them).
+    start = core.index(b',"messages":')
+    return core[start : core.rindex(b',"user_properties":')]
 
 
 def page_token(timestamp_us: int, pos: int, lower_us: int | None) -> str:

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lodestream.store.db import Reader, Writer
+from lodestream.store.dialect import Prepared
 
 _CHUNK = 1024
 
@@ -39,20 +40,34 @@ def insert_rows(tx: Writer, table: sa.Table, rows: Sequence[tuple[Any, ...]]) ->
 
 def run_many(tx: Writer, statement: sa.ClauseElement, rows: Sequence[dict[str, Any]]) -> None:
     """Run an UPDATE or DELETE once for each mapping of its named parameters."""
-    if rows:
-        assert isinstance(statement, sa.Executable)
-        tx.execute(statement, list(rows))
+    if not rows:
+        return
+    text = _statement_text(statement, tx.dialect_name)
+    if tx.dialect_name == "sqlite":
+        tx.driver.executemany(text, rows)
+        return
+    with tx.driver.cursor() as cursor:
+        cursor.executemany(text, rows)
 
 
 def rows_in(
-    tx: Reader, columns: Sequence[sa.Column[Any]], key: sa.Column[Any], values: Iterable[object]
+    tx: Reader,
+    columns: Sequence[sa.Column[Any]],
+    key: sa.Column[Any],
+    values: Iterable[object],
+    *,
+    within: tuple[sa.Column[Any], int] | None = None,
 ) -> list[tuple[Any, ...]]:
-    """Return `columns` of the rows of one table whose `key` is one of `values`, in no order."""
+    """Return `columns` of the rows of one table whose `key` is one of `values`, in no order.
+
+    `within` is an integer column and the value it must have: the first part of the table's key.
+    """
     wanted = list(values)
     if not wanted:
         return []
     names = ", ".join(column.name for column in columns)
-    head = f"SELECT {names} FROM {key.table.name} WHERE {key.name} "  # noqa: S608 (own names)
+    first = "" if within is None else f"{within[0].name} = {int(within[1])} AND "
+    head = f"SELECT {names} FROM {key.table.name} WHERE {first}{key.name} "  # noqa: S608 (own names)
     found: list[tuple[Any, ...]] = []
     if tx.dialect_name == "sqlite":
         for start in range(0, len(wanted), _CHUNK):
@@ -63,6 +78,11 @@ def rows_in(
     with tx.driver.cursor(binary=True) as cursor:
         found += cursor.execute(head + "= ANY(%s)", (wanted,)).fetchall()
     return found
+
+
+@lru_cache(maxsize=64)
+def _statement_text(statement: sa.ClauseElement, dialect_name: str) -> str:
+    return Prepared(statement, dialect_name).text
 
 
 @lru_cache(maxsize=64)

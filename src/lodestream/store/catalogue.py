@@ -72,7 +72,7 @@ class Catalogue:
         self._entries = _Entries(-1)
         query = sa.select(counter.c.value).where(counter.c.name == "catalogue")
         self._epoch = Prepared(query, db.dialect_name)
-        self._salt: bytes | None = None
+        self._salt: int | None = None
 
     @property
     def epoch(self) -> int:
@@ -90,12 +90,12 @@ class Catalogue:
         self._entries = _Entries(epoch)
         return False
 
-    def salt(self) -> bytes:
+    def salt(self) -> int:
         """The instance's secret that enters the hashes of comment ids."""
         if self._salt is None:
             with self._db.read() as tx:
                 query = sa.select(meta.c.value).where(meta.c.name == "key_salt")
-                self._salt = bytes.fromhex(tx.execute(query).scalar_one())
+                self._salt = int(tx.execute(query).scalar_one(), 16)
         return self._salt
 
     def find_kept_actor(self, token_digest: bytes) -> Actor | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
@@ -27,7 +28,7 @@ class StoredKey:
     """Where a comment with some id may be, and the digest of its content."""
 
     pos: int
-    digest: bytes
+    digest: int
 
 
 def find_keys(tx: Reader, hashes: Iterable[int]) -> dict[int, list[StoredKey]]:
@@ -45,20 +46,49 @@ def read_fronts(tx: Reader, positions: Iterable[int]) -> dict[int, bytes]:
     return dict(bulk.rows_in(tx, columns, comment_text.c.pos, positions))
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """What listings and filters see of a stored comment."""
+
+    id: str
+    timestamp_us: int
+    facets: Any
+    thread_id: str | None
+
+
+def read_rows(tx: Reader, source: int, positions: Iterable[int]) -> dict[int, StoredRow]:
+    """Return the rows at those of `positions` that belong to `source`."""
+    columns = (
+        comment.c.source,
+        comment.c.pos,
+        comment.c.id,
+        comment.c.timestamp_us,
+        comment.c.facets,
+        comment.c.thread_id,
+    )
+    rows = bulk.rows_in(tx, columns, comment.c.pos, positions, within=(comment.c.source, source))
+    return {pos: StoredRow(*rest) for owner, pos, *rest in rows if owner == source}
+
+
 def read_ids(tx: Reader, source: int, positions: Iterable[int]) -> dict[int, str]:
     """Return the comment ids at those of `positions` that belong to `source`."""
-    wanted = list(positions)
-    if not wanted:
-        return {}
-    query = sa.select(comment.c.pos, comment.c.id).where(
-        comment.c.source == source, comment.c.pos.in_(wanted)
-    )
-    return {row.pos: row.id for row in tx.execute(query)}
+    return {pos: row.id for pos, row in read_rows(tx, source, positions).items()}
+
+
+def same_row(tx: Reader, stored: StoredRow, incoming: Incoming) -> bool:
+    """Tell whether a new version leaves what listings and filters see as it is."""
+    if (stored.timestamp_us, stored.thread_id) != (incoming.timestamp_us, incoming.thread_id):
+        return False
+    if incoming.facets is None or stored.facets is None:
+        return incoming.facets is None and stored.facets is None
+    if tx.dialect_name == "sqlite":
+        return bool(stored.facets == incoming.facets.decode())
+    return bool(stored.facets == msgspec.json.decode(incoming.facets))
 
 
 def find_positions(
     tx: Reader, source: int, hashes_by_id: dict[str, int]
-) -> dict[str, tuple[int, bytes]]:
+) -> dict[str, tuple[int, int]]:
     """Return position and digest of each of the ids that `source` holds."""
     keys = find_keys(tx, hashes_by_id.values())
     ids = read_ids(tx, source, (key.pos for same in keys.values() for key in same))
@@ -108,10 +138,16 @@ _UPDATE_KEY = (
 )
 
 
+_DELETE_KEY = sa.delete(comment_key).where(
+    comment_key.c.hash == bindparam("b_hash"), comment_key.c.pos == bindparam("b_pos")
+)
+
+
 def update(
     tx: Writer, source: int, changed: Sequence[tuple[int, Incoming]], fronts: Sequence[bytes]
 ) -> None:
     """Replace the content of stored comments; place and creation stay."""
+    rows = read_rows(tx, source, [pos for pos, _ in changed])
     bulk.run_many(
         tx,
         _UPDATE_COMMENT,
@@ -124,6 +160,7 @@ def update(
                 "b_thread": c.thread_id,
             }
             for pos, c in changed
+            if not same_row(tx, rows[pos], c)
         ],
     )
     bulk.run_many(
@@ -152,9 +189,7 @@ def delete(tx: Writer, source: int, places: Sequence[tuple[int, int]]) -> int:
         tx.execute(sa.delete(file_claim).where(claimed))
     bulk.run_many(
         tx,
-        sa.delete(comment_key).where(
-            comment_key.c.hash == bindparam("b_hash"), comment_key.c.pos == bindparam("b_pos")
-        ),
+        _DELETE_KEY,
         [{"b_hash": number, "b_pos": pos} for number, pos in places],
     )
     return deleted

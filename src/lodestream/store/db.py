@@ -64,6 +64,7 @@ class Database:
         self._drivers_lock = threading.Lock()
         # One queue for all writes of this process; see the module's text.
         self._turn = threading.Lock()
+        self._writes = self._writes_checkpointed = self._writes_seen = 0
         if self.is_sqlite:
             Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
             self._readers = self._sqlite_engine(read_only=True, size=pool_size)
@@ -121,6 +122,7 @@ class Database:
         `catalogue` says that it may change what caches hold: anything but comments and positions.
         Raises Unavailable if the database cannot be reached.
         """
+        self._writes += 1
         with self._queued(), reachable(), self._writers.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(postgresql_readonly=False)
@@ -196,9 +198,15 @@ class Database:
             self._drivers.append(connection)
         return connection
 
-    def checkpoint(self) -> None:
-        """Move what is in SQLite's log into its file, as far as no reader is in the way."""
-        if self.is_sqlite:
+    def checkpoint_when_idle(self) -> None:
+        """Move what is in SQLite's log into its file, if nothing was written since the last call.
+
+        A page that many batches change is so moved once, not after each of them; while writes go
+        on, SQLite's own checkpoint bounds the log (`dialect.AUTO_CHECKPOINT_PAGES`).
+        """
+        idle, self._writes_seen = self._writes == self._writes_seen, self._writes
+        if self.is_sqlite and idle and self._writes != self._writes_checkpointed:
+            self._writes_checkpointed = self._writes
             with reachable():
                 self._stepper().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 

@@ -12,10 +12,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.sql.compiler import SQLCompiler
 
-PAGE_BYTES: Final = 8192
+PAGE_BYTES: Final = 4096
 CACHE_KIB: Final = 32 * 1024
 MMAP_BYTES: Final = 1 << 40  # SQLite lowers this to its own bound and to the file's size
-AUTO_CHECKPOINT_PAGES: Final = 16_000  # 128 MB of log: a stop; an idle thread checkpoints earlier
+AUTO_CHECKPOINT_PAGES: Final = 32_000  # 128 MB of log: a stop; an idle thread checkpoints earlier
 BUSY_TIMEOUT_S: Final = 60.0
 
 _DIALECTS: dict[str, sa.Dialect] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -30,6 +31,8 @@ class SchemaVersion:
 
     current: str | None
     needed: str
+    is_newer: bool = False
+    """Whether a version of the program that this one does not know has been there."""
 
     @property
     def is_current(self) -> bool:
@@ -44,9 +47,18 @@ def schema_version(db: Database) -> SchemaVersion:
     """
     with db.read() as tx:
         current = MigrationContext.configure(tx.connection).get_current_revision()
-    needed = ScriptDirectory.from_config(_config()).get_current_head()
+    needed, known = _versions()
+    is_newer = current is not None and current not in known
+    return SchemaVersion(current=current, needed=needed, is_newer=is_newer)
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[str, frozenset[str]]:
+    """Return the version that this program needs, and every version that it knows."""
+    scripts = ScriptDirectory.from_config(_config())
+    needed = scripts.get_current_head()
     assert needed is not None
-    return SchemaVersion(current=current, needed=needed)
+    return needed, frozenset(one.revision for one in scripts.walk_revisions())
 
 
 def upgrade(db: Database) -> None:
@@ -67,7 +79,7 @@ def upgrade(db: Database) -> None:
 def _seed(tx: Reader) -> None:
     now = now_us()
     rows: list[tuple[sa.Table, dict[str, object]]] = [
-        (meta, {"name": "key_salt", "value": secrets.token_hex(16)}),
+        (meta, {"name": "key_salt", "value": secrets.token_hex(8)}),
         (meta, {"name": "tenant_id", "value": new_id()}),
         (meta, {"name": "tenant_name", "value": "main"}),
         (counter, {"name": "position", "value": 0}),

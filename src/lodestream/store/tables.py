@@ -145,7 +145,7 @@ comment_key = sa.Table(
     metadata,
     sa.Column("hash", _INT, primary_key=True, autoincrement=False),
     sa.Column("pos", _INT, primary_key=True, autoincrement=False),
-    sa.Column("digest", sa.LargeBinary, nullable=False),  # 16 bytes, of the whole comment
+    sa.Column("digest", _INT, nullable=False),  # 64-bit hash of the comment as it was sent
     sqlite_with_rowid=False,
 )
 
@@ -286,7 +286,10 @@ audit_event = sa.Table(
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("at_us", _INT, nullable=False),
     sa.Column("actor_id", sa.Text, nullable=False),
-    # JSON object with copies of what the event refers to, so that deleted things keep their names.
+    # Copies, so that deleted things keep their names: of the actor (NULL if the user was deleted
+    # while the request ran), and as a JSON object of all that the event refers to.
+    sa.Column("actor_username", sa.Text),
+    sa.Column("actor_email", sa.Text),
     sa.Column("refs", _JSON_TEXT, nullable=False),
     sa.Index("audit_event_by_time", "at_us", "id"),
     sqlite_autoincrement=True,

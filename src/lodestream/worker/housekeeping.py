@@ -32,7 +32,7 @@ class Housekeeper(threading.Thread):
     def _tidy(self) -> None:
         try:
             self._activity.write(self._db)
-            self._db.checkpoint()
+            self._db.checkpoint_when_idle()
         except Unavailable as error:
             log.warning("housekeeping: %s", error.message)
         except Exception:
