@@ -4,6 +4,7 @@ refusal tests and the compatibility page are made of."""
 from __future__ import annotations
 
 from lodestream.api.routes.content import COMMENTS, SOURCES
+from lodestream.api.routes.datasets import DATASETS
 from lodestream.api.routes.files import FILES, INTAKE
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
 from lodestream.api.routing import Route
@@ -13,6 +14,7 @@ ROUTES: tuple[Route, ...] = (
     *COMMENTS,
     *FILES,
     *INTAKE,
+    *DATASETS,
     *STREAMS,
     *TRIGGERS,
 )
