@@ -64,5 +64,5 @@ class AuditEvent(Struct, frozen=True):
     id: int
     type: str
     at_us: int
-    actor_id: str
+    actor: UserRef
     refs: Refs

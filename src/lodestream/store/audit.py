@@ -7,22 +7,30 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from lodestream.domain.audit import AuditEvent, Refs
+from lodestream.domain.audit import AuditEvent, Refs, UserRef
 from lodestream.domain.times import now_us
 from lodestream.store.db import Reader, Writer
-from lodestream.store.tables import audit_event
+from lodestream.store.tables import account, audit_event
+
+_ACTOR = sa.select(account.c.username).where(account.c.id == sa.bindparam("who"))
+# The actor's names are copied by the statement itself: a sync writes one entry and should not pay
+# for a second question.
+_RECORD = sa.insert(audit_event).values(
+    actor_username=_ACTOR.scalar_subquery(),
+    actor_email=_ACTOR.with_only_columns(account.c.email).scalar_subquery(),
+)
 
 
 def record(tx: Writer, *, actor_id: str, event_type: str, refs: Refs) -> None:
-    """Write one entry: who did what to which things; the names are copied, so they last."""
-    tx.execute(
-        sa.insert(audit_event).values(
-            type=event_type,
-            at_us=now_us(),
-            actor_id=actor_id,
-            refs=msgspec.json.encode(refs).decode(),
-        )
-    )
+    """Write one entry: who did what to which things; all names are copied, so they last."""
+    row = {
+        "type": event_type,
+        "at_us": now_us(),
+        "actor_id": actor_id,
+        "refs": msgspec.json.encode(refs).decode(),
+        "who": actor_id,
+    }
+    tx.execute(_RECORD, row)
 
 
 def list_events(
@@ -50,7 +58,7 @@ def list_events(
             id=row.id,
             type=row.type,
             at_us=row.at_us,
-            actor_id=row.actor_id,
+            actor=UserRef(row.actor_id, row.actor_username or row.actor_id, row.actor_email or ""),
             refs=msgspec.json.decode(row.refs, type=Refs),
         )
         for row in tx.execute(query)
