@@ -11,8 +11,9 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from lodestream.api.calls import handle
@@ -30,6 +31,18 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger("lodestream.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Quick:
+    """The head of a request that may be answered at once (see `api.protocol`)."""
+
+    route: Route
+    values: tuple[str, ...]
+    method: str
+    path: str
+    headers: dict[bytes, bytes]
+    client: str
 
 
 class App:
@@ -66,6 +79,49 @@ class App:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
+    def find_quick(
+        self, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], client: str
+    ) -> Quick | None:
+        """Return the head of a request that may be answered at once, or None."""
+        if not self.service.db.is_sqlite or b"%" in url or b"?" in url:
+            return None
+        path, verb = url.decode("latin-1"), method.decode("latin-1")
+        match = self.router.find(path)
+        route = None if match is None else match.routes.get(verb)
+        if match is None or route is None or route.fast is None:
+            return None
+        known = dict(headers)
+        if b"transfer-encoding" in known or b"content-encoding" in known:
+            return None
+        return Quick(route, match.values, verb, path, known, client)
+
+    def answer_quick(self, quick: Quick, body: bytes) -> Reply | None:
+        """Answer a request at once, headers and encoding included; None leaves it undone."""
+        started = time.perf_counter()
+        request_id = self._request_id(quick.headers)
+        try:
+            with self._gate.admit(quick.headers):
+                request = Request(
+                    method=quick.method,
+                    path=quick.path,
+                    query_string=b"",
+                    headers=quick.headers,
+                    body=body,
+                    client=quick.client,
+                    request_id=request_id,
+                )
+                assert quick.route.fast is not None
+                reply: Reply | None = quick.route.fast(self.service, request, quick.values)
+        except LodestreamError as error:
+            reply = reply_for(error)
+        except Exception:
+            reply = self._bug(request_id, quick.route)
+        if reply is None:
+            return None
+        reply = _finished(reply, quick.headers, request_id, started)
+        self._after(quick.route, quick.method, reply.status, request_id, started)
+        return reply
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -82,7 +138,7 @@ class App:
         started = time.perf_counter()
         method: str = scope["method"]
         headers = dict(scope["headers"])
-        request_id = _request_id(headers) or f"{self._instance}-{next(self._numbers):x}"
+        request_id = self._request_id(headers)
         match = self.router.find(scope["path"])
         route = None
         if match is None:
@@ -94,18 +150,28 @@ class App:
                 reply.headers.append((b"allow", ", ".join(sorted(match.routes)).encode()))
             else:
                 reply = await self._answer(scope, receive, headers, request_id, route, match.values)
-        await self._send(send, reply, headers, request_id, started, head_only=method == "HEAD")
+        reply = _finished(reply, headers, request_id, started)
+        await send(
+            {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
+        )
+        body = b"" if method == "HEAD" else reply.body
+        await send({"type": "http.response.body", "body": body})
+        self._after(route, method, reply.status, request_id, started)
+
+    def _after(
+        self, route: Route | None, method: str, status: int, request_id: str, started: float
+    ) -> None:
         took_s = time.perf_counter() - started
         operation = "none" if route is None else route.operation
-        self._metrics.observe(operation, reply.status, took_s)
-        if self._access_log or reply.status >= 500:
+        self._metrics.observe(operation, status, took_s)
+        if self._access_log or status >= 500:
             log.info(
                 "request",
                 extra={
                     "request_id": request_id,
                     "method": method,
                     "operation": operation,
-                    "status": reply.status,
+                    "status": status,
                     "took_ms": round(took_s * 1e3, 2),
                 },
             )
@@ -148,8 +214,18 @@ class App:
         except _DisconnectedError:
             return error_reply(400, "the client went away")
         except Exception:
-            log.exception("bug", extra={"request_id": request_id, "operation": route.operation})
-            return error_reply(500, f"500 Internal Server Error (request {request_id})")
+            return self._bug(request_id, route)
+
+    def _bug(self, request_id: str, route: Route) -> Reply:
+        log.exception("bug", extra={"request_id": request_id, "operation": route.operation})
+        return error_reply(500, f"500 Internal Server Error (request {request_id})")
+
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
+        """Return the caller's request id, if it is fit to be logged and echoed, or a new one."""
+        given = headers.get(b"x-request-id", b"")
+        if 0 < len(given) <= 128 and given.replace(b"-", b"").isalnum():
+            return given.decode("ascii")
+        return f"{self._instance}-{next(self._numbers):x}"
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes], route: Route) -> bytes:
         limits = self.service.limits
@@ -174,42 +250,27 @@ class App:
         encoding = headers.get(b"content-encoding")
         return decode_body(body, encoding, limit=limit) if encoding else body
 
-    async def _send(
-        self,
-        send: Send,
-        reply: Reply,
-        headers: dict[bytes, bytes],
-        request_id: str,
-        started: float,
-        *,
-        head_only: bool,
-    ) -> None:
-        body = reply.body
-        encoding = None
-        if reply.content_type == JSON_TYPE or reply.content_type.startswith(b"text/"):
-            body, encoding = encode_body(body, headers.get(b"accept-encoding", b""))
-        took_ms = (time.perf_counter() - started) * 1e3
-        head = [
-            (b"content-type", reply.content_type),
-            (b"content-length", b"%d" % len(body)),
-            (b"server-timing", b"total;dur=%.1f" % took_ms),
-            (b"x-request-id", request_id.encode()),
-            *reply.headers,
-        ]
-        if encoding is not None:
-            head.append((b"content-encoding", encoding))
-            head.append((b"vary", b"accept-encoding"))
-        await send({"type": "http.response.start", "status": reply.status, "headers": head})
-        await send({"type": "http.response.body", "body": b"" if head_only else body})
-
 
 class _DisconnectedError(Exception):
     """The client went away before its body was complete."""
 
 
-def _request_id(headers: dict[bytes, bytes]) -> str | None:
-    """Return the caller's own request id, if it is fit to be logged and echoed."""
-    given = headers.get(b"x-request-id", b"")
-    if 0 < len(given) <= 128 and given.replace(b"-", b"").isalnum():
-        return given.decode("ascii")
-    return None
+def _finished(
+    reply: Reply, headers: Mapping[bytes, bytes], request_id: str, started: float
+) -> Reply:
+    """Return a reply as it goes out: encoded, with all of its headers."""
+    body, encoding = reply.body, None
+    if reply.content_type == JSON_TYPE or reply.content_type.startswith(b"text/"):
+        body, encoding = encode_body(body, headers.get(b"accept-encoding", b""))
+    took_ms = (time.perf_counter() - started) * 1e3
+    head = [
+        (b"content-type", reply.content_type),
+        (b"content-length", b"%d" % len(body)),
+        (b"server-timing", b"total;dur=%.1f" % took_ms),
+        (b"x-request-id", request_id.encode()),
+        *reply.headers,
+    ]
+    if encoding is not None:
+        head.append((b"content-encoding", encoding))
+        head.append((b"vary", b"accept-encoding"))
+    return Reply(body, reply.status, reply.content_type, head)

@@ -111,6 +111,9 @@ class Match:
 ROOTS: Final = frozenset({"api", "auth", "docs", "healthz", "readyz", "metrics"})
 
 
+_MOST_FOUND: Final = 4096
+
+
 class Router:
     """Finds the row of a path."""
 
@@ -118,11 +121,22 @@ class Router:
         self.routes = tuple(routes)
         self._prefix = [part for part in prefix.split("/") if part]
         self._root = _Node()
+        self._found: dict[str, Match] = {}  # paths that were asked for lately
         for route in self.routes:
             self._add(route)
 
     def find(self, path: str) -> Match | None:
         """Return the rows of a decoded path, or None if there are none."""
+        match = self._found.get(path)
+        if match is None:
+            match = self._search(path)
+            if match is not None:
+                if len(self._found) >= _MOST_FOUND:
+                    self._found.clear()
+                self._found[path] = match
+        return match
+
+    def _search(self, path: str) -> Match | None:
         parts = [part for part in path.split("/") if part]
         parts = self._without_prefix(parts)
         values: list[str] = []
