@@ -311,27 +311,34 @@ _TIME: Final = len("2024-01-01T00:00:00.000000Z")
 class FrontMaker:
     """Writes the fronts of one source's comments."""
 
-    __slots__ = ("_head", "_middle", "_number")
+    __slots__ = ("_head", "_middle", "_number", "_times", "_times_of")
 
     def __init__(self, source_id: str) -> None:
         self._number = int(source_id, 16)
+        self._times_of = (-1, -1)
+        self._times = b""
         self._head = b'{"comment":{"uid":"' + source_id.encode() + b"."
         self._middle = b'","source_id":"' + source_id.encode() + b'","created_at":"'
 
     def make(self, incoming: Incoming, *, pos: int, created_us: int, modified_us: int) -> bytes:
         """Return the front of a comment at `pos`, modified at `modified_us`."""
         core = incoming.core
+        if (created_us, modified_us) != self._times_of:
+            # Up to two thousand comments of a batch share these.
+            self._times_of = (created_us, modified_us)
+            self._times = b'%s%s","last_modified":"%s","context":"%x",' % (
+                self._middle,
+                format_us(created_us).encode(),
+                format_us(modified_us).encode(),
+                modified_us,
+            )
         # The id is the first member of the core, already escaped as JSON.
         quoted_id = core[7 : core.index(b'","timestamp":')]
         return b"".join(
             (
                 self._head,
                 quoted_id,
-                self._middle,
-                format_us(created_us).encode(),
-                b'","last_modified":"',
-                format_us(modified_us).encode(),
-                b'","context":"%x",' % modified_us,
+                self._times,
                 core[1:],
                 b',"sequence_id":"',
                 sequence_id(pos, self._number).encode(),

@@ -104,11 +104,14 @@ def insert(
     tx: Writer, source: int, fresh: Sequence[tuple[int, Incoming]], fronts: Sequence[bytes]
 ) -> None:
     """Store new comments at their positions, which rise. The caller holds the order."""
-    bulk.insert_rows(
-        tx,
-        comment,
-        [(source, pos, c.timestamp_us, _facets(tx, c), c.id, c.thread_id) for pos, c in fresh],
-    )
+    if tx.dialect_name == "sqlite":
+        rows: list[tuple[Any, ...]] = [
+            (source, pos, c.timestamp_us, c.facets and c.facets.decode(), c.id, c.thread_id)
+            for pos, c in fresh
+        ]
+    else:
+        rows = [(source, pos, c.timestamp_us, c.facets, c.id, c.thread_id) for pos, c in fresh]
+    bulk.insert_rows(tx, comment, rows)
     bulk.insert_rows(
         tx, comment_text, [(pos, front) for (pos, _), front in zip(fresh, fronts, strict=True)]
     )
@@ -239,12 +242,6 @@ def page_by_timestamp(
     rows = tx.execute(query.order_by(*orders).limit(limit)).all()
     fronts = read_fronts(tx, [row.pos for row in rows])
     return [(row.timestamp_us, row.pos, fronts[row.pos]) for row in rows]
-
-
-def _facets(tx: Reader, incoming: Incoming) -> str | bytes | None:
-    if incoming.facets is None or tx.dialect_name != "sqlite":
-        return incoming.facets
-    return incoming.facets.decode()
 
 
 def annotated(_tx: Reader, _positions: Sequence[int]) -> frozenset[int]:
