@@ -127,9 +127,11 @@ class Database:
             if not self.is_sqlite:
                 connection = connection.execution_options(postgresql_readonly=False)
             with connection.begin():
-                yield Writer(connection)
                 if catalogue:
+                    # First of all, so that on PostgreSQL, too, such changes take turns: what one
+                    # checks (a name is free, a quota has room) still holds when it writes.
                     connection.execute(self._bump.values(value=counter.c.value + 1))
+                yield Writer(connection)
 
     @contextlib.contextmanager
     def _queued(self) -> Iterator[None]:
