@@ -64,7 +64,7 @@ def compile_filter(
         found.append(_timestamp(f.timestamp))
     if f.sources:
         keys = {scope.source_keys[i] for i in f.sources if i in scope.source_keys}
-        found.append(comment.c.source.in_(sorted(keys)) if keys else sa.false())
+        found.append(access.is_in(comment.c.source, sorted(keys)) if keys else sa.false())
     found += _annotation_conditions(f.reviewed, f.annotations, f.entities)
     for name, predicate in f.user_properties.items():
         key = facets.property_key(name)
@@ -75,7 +75,7 @@ def compile_filter(
     if f.messages is not UNSET:
         found += _messages(access, f.messages)
     for name, exception in f.trigger_exceptions.items():
-        found.append(_trigger_exception(name, exception, scope))
+        found.append(_trigger_exception(access, name, exception, scope))
     if f.thread_properties is not UNSET:
         found += _thread(access, f.thread_properties)
     return _all(found)
@@ -129,17 +129,13 @@ def _string_property(
         return condition
     text = sa.func.rtrim(access.text(column, key), ">")
 
-    def has_domain(members: Sequence[str]) -> Condition:
-        endings: dict[int, list[str]] = {}
-        for member in dict.fromkeys(map(facets.bare_domain, members)):
-            endings.setdefault(len(member) + 1, []).append("@" + member)
-        return sa.or_(*(access.last(text, size).in_(texts) for size, texts in endings.items()))
-
     domains = _lists(
         predicate.domain_one_of,
         predicate.domain_not_one_of,
-        # A domain has no @, but a member of the list may have one inside; it then equals no domain.
-        has_domain,
+        # A bare domain has no @ before its end, so a text ends in at most one of these.
+        lambda members: access.ends_with(
+            text, ["@" + domain for domain in dict.fromkeys(map(facets.bare_domain, members))]
+        ),
         is_missing=_not(access.position(text, "@") > 0),
         include_missing=predicate.include_missing,
     )
@@ -153,7 +149,7 @@ def _number_property(
     return _lists(
         predicate.one_of,
         predicate.not_one_of,
-        lambda members: value.in_([facets.number_key(number) for number in dict.fromkeys(members)]),
+        lambda members: access.is_in(value, list(dict.fromkeys(map(facets.number_key, members)))),
         is_missing=value.is_(None),
         include_missing=predicate.include_missing,
         bounds=_range(value, predicate, facets.number_key),
@@ -228,7 +224,7 @@ def _participant_marks(roles: Iterable[Role], members: Iterable[str]) -> list[st
 
 
 def _trigger_exception(
-    name: str, predicate: NullableStringFilter, scope: FilterScope
+    access: _Access, name: str, predicate: NullableStringFilter, scope: FilterScope
 ) -> Condition | None:
     """Test the tag of one stream; a stream that does not exist has tagged nothing."""
     stream_id = name if name in scope.stream_ids.values() else scope.stream_ids.get(name)
@@ -244,9 +240,12 @@ def _trigger_exception(
         )
 
     def is_any_of(members: Sequence[str | None]) -> Condition:
-        types = [member for member in members if member is not None]
-        alternatives = [tagged(tag.type.in_(types))] if types else []
-        if len(types) < len(members):
+        types = _storable(member for member in members if member is not None)
+        alternatives: list[Condition] = [sa.false()]
+        if types:
+            alternatives.append(tagged(access.is_in(tag.type, types)))
+        # With `include_missing` only that word decides on comments without a tag.
+        if None in members and predicate.include_missing is UNSET:
             alternatives.append(_not(tagged()))
         return sa.or_(*alternatives)
 
@@ -270,17 +269,17 @@ def _thread(access: _Access, predicate: ThreadFilter) -> list[Condition | None]:
         other.c.source == comment.c.source, other.c.thread_id == comment.c.thread_id
     )
     place = sa.tuple_(comment.c.timestamp_us, comment.c.pos)
-    other_place = sa.tuple_(other.c.timestamp_us, other.c.pos)
+    other_place = (other.c.timestamp_us, other.c.pos)
 
     def value(expression: sa.ColumnElement[Any], *conditions: Condition) -> sa.ColumnElement[Any]:
-        select = sa.select(expression).where(in_thread, *conditions)
+        select = sa.select(expression).select_from(other).where(in_thread, *conditions)
         return select.correlate(comment).scalar_subquery()
 
     count = sa.func.count()
     spread = sa.func.max(other.c.timestamp_us) - sa.func.min(other.c.timestamp_us)
-    previous = value(sa.func.max(other.c.timestamp_us), other_place < place)
+    previous = value(sa.func.max(other.c.timestamp_us), sa.tuple_(*other_place) < place)
     ranges: list[tuple[NumberRange | UnsetType, Callable[[], sa.ColumnElement[Any]]]] = [
-        (predicate.thread_position, lambda: value(count, other_place <= place)),
+        (predicate.thread_position, lambda: value(count, sa.tuple_(*other_place) <= place)),
         (predicate.num_messages, lambda: value(count)),
         (predicate.duration, lambda: _seconds(value(spread))),
         (predicate.response_time, lambda: _seconds(comment.c.timestamp_us - previous)),
@@ -297,7 +296,7 @@ def _thread(access: _Access, predicate: ThreadFilter) -> list[Condition | None]:
             _lists(
                 predicate.id.one_of,
                 predicate.id.not_one_of,
-                lambda members: comment.c.thread_id.in_(members),
+                lambda members: access.is_in(comment.c.thread_id, _storable(members)),
                 is_missing=comment.c.thread_id.is_(None),
                 include_missing=predicate.id.include_missing,
             )
@@ -305,16 +304,12 @@ def _thread(access: _Access, predicate: ThreadFilter) -> list[Condition | None]:
 
     def anyone_has(marks: Sequence[str]) -> Condition:
         marked = access.has_mark(other.c.facets, marks)
-        return sa.exists().where(in_thread, marked).correlate(comment)
+        # In order, although any would do: without statistics SQLite else reads the whole source.
+        select = sa.select(other.c.pos).where(in_thread, marked).order_by(*other_place).limit(1)
+        return select.correlate(comment).scalar_subquery().is_not(None)
 
-    first = (
-        sa.select(other.c.facets)
-        .where(in_thread)
-        .order_by(other.c.timestamp_us, other.c.pos)
-        .limit(1)
-        .correlate(comment)
-        .scalar_subquery()
-    )
+    in_order = sa.select(other.c.facets).where(in_thread).order_by(*other_place)
+    first = in_order.limit(1).correlate(comment).scalar_subquery()
 
     def first_has(marks: Sequence[str]) -> Condition:
         return access.has_mark(first, marks)
@@ -355,14 +350,13 @@ def _num_participants(
     for tag in facets.ADDRESS_TAGS + facets.TEXT_TAGS:
         name = sa.func.replace(name, tag, "")
     is_full_form = sa.func.substr(entry, 1, 1).in_(list(facets.FULL_FORM_TAGS))
-    return (
+    select = (
         sa.select(sa.func.count(sa.distinct(name)))
         .select_from(other)
         .join(entries, sa.true())
         .where(in_thread, entry != "", sa.not_(is_full_form))
-        .correlate(comment)
-        .scalar_subquery()
     )
+    return select.correlate(comment).scalar_subquery()
 
 
 def _seconds(microseconds: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -407,6 +401,11 @@ def _folded(members: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(facets.fold, members)))
 
 
+def _storable(members: Iterable[str]) -> list[str]:
+    """Return the members without those that hold a NUL: PostgreSQL cannot even compare them."""
+    return [member for member in dict.fromkeys(members) if "\x00" not in member]
+
+
 def _all(conditions: Sequence[Condition | None]) -> Condition | None:
     given = [condition for condition in conditions if condition is not None]
     return sa.and_(*given) if given else None
@@ -441,8 +440,13 @@ class _Access(Protocol):
     def position(self, text: sa.ColumnElement[str], part: str) -> sa.ColumnElement[int]:
         """Return where a part begins, from 1; 0 if it is not there."""
 
-    def last(self, text: sa.ColumnElement[str], size: int) -> sa.ColumnElement[str]:
-        """Return the last characters of a text."""
+    def ends_with(self, text: sa.ColumnElement[str], endings: Sequence[str]) -> Condition:
+        """Tell whether a text ends in one of the endings."""
+
+    def is_in(
+        self, value: sa.ColumnElement[Any], members: Sequence[str] | Sequence[int]
+    ) -> Condition:
+        """Tell whether a value is one of the members, which are bound as one parameter."""
 
 
 class _SqliteAccess:
@@ -456,7 +460,7 @@ class _SqliteAccess:
 
     def is_text(self, column: sa.ColumnElement[Any], key: str, texts: Sequence[str]) -> Condition:
         if len(texts) > 2:  # From here on one extraction is cheaper than the searches.
-            return self.text(column, key).in_(texts)
+            return self.is_in(self.text(column, key), texts)
         return sa.or_(*(self._holds(column, f'"{key}":"{_escaped(text)}"') for text in texts))
 
     def number(self, column: sa.ColumnElement[Any], key: str) -> sa.ColumnElement[str]:
@@ -468,7 +472,7 @@ class _SqliteAccess:
         escaped = [_escaped(mark) for mark in marks]
         if len(escaped) <= _SEARCHES_SPELLED_OUT:
             return sa.or_(*(self._holds(column, mark) for mark in escaped))
-        each = sa.func.json_each(msgspec.json.encode(escaped).decode()).table_valued("value")
+        each = self._each(escaped)
         found = sa.func.instr(column, each.c.value, type_=sa.Integer) > 0
         return sa.exists().select_from(each).where(found).correlate_except(each)
 
@@ -480,8 +484,20 @@ class _SqliteAccess:
     def position(self, text: sa.ColumnElement[str], part: str) -> sa.ColumnElement[int]:
         return sa.func.instr(text, part, type_=sa.Integer)
 
-    def last(self, text: sa.ColumnElement[str], size: int) -> sa.ColumnElement[str]:
-        return sa.func.substr(text, -size, type_=sa.Text)
+    def ends_with(self, text: sa.ColumnElement[str], endings: Sequence[str]) -> Condition:
+        each = self._each(endings)
+        tail = sa.func.substr(text, -sa.func.length(each.c.value, type_=sa.Integer))
+        return sa.exists().select_from(each).where(tail == each.c.value).correlate_except(each)
+
+    def is_in(
+        self, value: sa.ColumnElement[Any], members: Sequence[str] | Sequence[int]
+    ) -> Condition:
+        if len(members) == 1:
+            return value == members[0]
+        return value.in_(sa.select(self._each(members).c.value))
+
+    def _each(self, members: Sequence[str] | Sequence[int]) -> sa.FromClause:
+        return sa.func.json_each(msgspec.json.encode(members).decode()).table_valued("value")
 
     def _holds(self, column: sa.ColumnElement[Any], part: str) -> Condition:
         return sa.func.instr(column, part, type_=sa.Integer) > 0
@@ -497,29 +513,43 @@ class _PostgresAccess:
         return text
 
     def is_text(self, column: sa.ColumnElement[Any], key: str, texts: Sequence[str]) -> Condition:
-        return self.text(column, key).in_(texts)
+        return self.is_in(self.text(column, key), texts)
 
     def number(self, column: sa.ColumnElement[Any], key: str) -> sa.ColumnElement[str]:
-        return self.text(column, key).collate("C")
+        # Plain text again for SQLAlchemy, which else puts COLLATE where BETWEEN does not allow it.
+        return sa.type_coerce(self.text(column, key).collate("C"), sa.Text())
 
     def has_mark(self, column: sa.ColumnElement[Any], marks: Sequence[str]) -> Condition:
         participants = self.text(column, "p")
         if len(marks) <= _SEARCHES_SPELLED_OUT:
             return sa.or_(*(self.position(participants, mark) > 0 for mark in marks))
-        array = sa.literal(list(marks), ARRAY(sa.Text))
-        each = sa.func.unnest(array).table_valued("value")
+        each = self._each(marks)
         found = sa.func.strpos(participants, each.c.value, type_=sa.Integer) > 0
         return sa.exists().select_from(each).where(found).correlate_except(each)
 
     def entries(self, column: sa.ColumnElement[Any]) -> sa.FromClause:
         array = sa.func.string_to_array(self.text(column, "p"), facets.SEPARATOR)
-        return sa.func.unnest(array).table_valued("value", name="entry").lateral()
+        return sa.func.unnest(array).table_valued("value", name="entry").render_derived()
 
     def position(self, text: sa.ColumnElement[str], part: str) -> sa.ColumnElement[int]:
         return sa.func.strpos(text, part, type_=sa.Integer)
 
-    def last(self, text: sa.ColumnElement[str], size: int) -> sa.ColumnElement[str]:
-        return sa.func.right(text, size, type_=sa.Text)
+    def ends_with(self, text: sa.ColumnElement[str], endings: Sequence[str]) -> Condition:
+        each = self._each(endings)
+        tail = sa.func.right(text, sa.func.length(each.c.value), type_=sa.Text)
+        return sa.exists().select_from(each).where(tail == each.c.value).correlate_except(each)
+
+    def is_in(
+        self, value: sa.ColumnElement[Any], members: Sequence[str] | Sequence[int]
+    ) -> Condition:
+        if len(members) == 1:
+            return value == members[0]
+        type_ = sa.BigInteger() if members and isinstance(members[0], int) else sa.Text()
+        return value == sa.any_(sa.literal(list(members), ARRAY(type_)))
+
+    def _each(self, texts: Sequence[str]) -> sa.FromClause:
+        array = sa.literal(list(texts), ARRAY(sa.Text))
+        return sa.func.unnest(array).table_valued("value").render_derived()
 
 
 _ACCESS: Final[Mapping[str, _Access]] = {
