@@ -60,6 +60,9 @@ class Feed:
         self._next = Prepared(_next_query(), name)
         self._places = Prepared(_places_query(condition), name)
         self._count = Prepared(_count_query(), name)
+        self._skip = Prepared(_skip_query(), name)
+        self._tail = Prepared(_tail_query(), name)
+        self._window = Prepared(_window_query(condition), name)
         self._last = Prepared(LAST_POSITION, name)
         if not db.is_sqlite:
             self._merge = Prepared(_merge_query(condition), name)
@@ -79,6 +82,8 @@ class Feed:
             return Batch((), 0, after, True)
         if self.is_one_range:
             return self._read_range(after, size)
+        if len(self._sources) == 1 and max_filtered is None:
+            return self._read_window(after, size)
         return self._read_merged(after, size, max_filtered)
 
     def has_after(self, after: int) -> bool:
@@ -89,7 +94,10 @@ class Feed:
     def count_after(self, after: int) -> int:
         """Count the comments of the feed's sources after a place, matching or not."""
         probe = self._db.probe()
-        return sum(self._count.rows(probe, source=key, after=after)[0][0] for key in self._sources)
+        rows, until = self._count.rows, MAX_POSITION
+        return sum(
+            rows(probe, source=key, after=after, until=until)[0][0] for key in self._sources
+        )
 
     def _read_range(self, after: int, size: int) -> Batch:
         probe, source = self._db.probe(), self._sources[0]
@@ -99,6 +107,29 @@ class Feed:
         end = rows[-1][0]
         more = self._next.rows(probe, source=source, after=end)
         return Batch(rows, 0, end, not more)
+
+    def _read_window(self, after: int, size: int) -> Batch:
+        """Read one source through the filter, examining and counting inside the database.
+
+        The window is fixed before it is read, so what is stored meanwhile lies after it.
+        """
+        probe, source = self._db.probe(), self._sources[0]
+        full = self._skip.rows(probe, source=source, after=after, skip=SCAN_CAP - 1)
+        bound = full or self._tail.rows(probe, source=source, after=after)
+        if not bound:
+            return Batch((), 0, after, True)
+        end = bound[0][0]
+        rows = self._window.rows(probe, source=source, after=after, until=end, limit=size)
+        if len(rows) == size:
+            end = rows[-1][0]
+        if full and len(rows) < size:
+            examined = SCAN_CAP
+        else:
+            examined = self._count.rows(probe, source=source, after=after, until=end)[0][0]
+        # A comment that was deleted since it was read is in `rows` but not counted any more.
+        filtered = max(0, examined - len(rows))
+        more = (full or len(rows) == size) and self._next.rows(probe, source=source, after=end)
+        return Batch(rows, filtered, end, not more)
 
     def _read_merged(self, after: int, size: int, max_filtered: int | None) -> Batch:
         wanted = size
@@ -244,7 +275,34 @@ def _count_query() -> sa.Select[Any]:
         .select_from(comment)
         .where(comment.c.source == bindparam("source", type_=_BIG))
         .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .where(comment.c.pos <= bindparam("until", type_=_BIG))
     )
+
+
+def _skip_query() -> sa.Select[Any]:
+    return (
+        sa.select(comment.c.pos)
+        .where(comment.c.source == bindparam("source", type_=_BIG))
+        .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .order_by(comment.c.pos)
+        .limit(1)
+        .offset(bindparam("skip", type_=_BIG))
+    )
+
+
+def _tail_query() -> sa.Select[Any]:
+    return (
+        sa.select(comment.c.pos)
+        .where(comment.c.source == bindparam("source", type_=_BIG))
+        .where(comment.c.pos > bindparam("after", type_=_BIG))
+        .order_by(comment.c.pos.desc())
+        .limit(1)
+    )
+
+
+def _window_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
+    query = _range_query().where(comment.c.pos <= bindparam("until", type_=_BIG))
+    return query if condition is None else query.where(condition)
 
 
 def _places_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
