@@ -9,7 +9,7 @@ from lodestream.domain.audit import DatasetRef, ProjectRef, Refs
 from lodestream.domain.comments import key_hash, source_tag
 from lodestream.domain.errors import Conflict, InvalidInput, NotFound, Unprocessable
 from lodestream.domain.ids import new_stream_id, split_uid
-from lodestream.domain.places import MAX_POSITION, TIE_BITS, position_before
+from lodestream.domain.places import MAX_POSITION, created_us, position_before
 from lodestream.domain.streams import Stream, StreamModel
 from lodestream.domain.times import now_us
 from lodestream.store import audit, comments, datasets, models, order, quotas, sources, streams
@@ -99,9 +99,13 @@ def advance_stream(
         stream = streams.get(tx, dataset.id, name)
         if to <= stream.position:
             return stream.position, stream.position
-        newest = max((now_us() + 1 << TIE_BITS) - 1, order.last_position(tx))
-        if to > newest:
-            raise InvalidInput("sequence_id lies in the future")
+        if to > order.last_position(tx):
+            if created_us(to) > now_us():
+                raise InvalidInput("sequence_id lies in the future")
+            # A place that no comment has reached yet. Those to come must lie behind it, also if
+            # the clock of the process that stores them lags behind this one's.
+            last = order.take_order(tx)
+            order.hand_out(tx, last=max(last, to), count=0, now_us=0)
         streams.advance(tx, stream.id, to=to, now_us=now_us(), by=by)
         return stream.position, streams.get(tx, dataset.id, name).position
 

@@ -15,7 +15,7 @@ from lodestream.domain.comments import comment_of, without_properties
 from lodestream.domain.errors import InvalidInput, LodestreamError, NotFound
 from lodestream.domain.filters import canonical_echo, parse_filter
 from lodestream.domain.ids import RESOURCE_NAME
-from lodestream.domain.places import TIE_BITS, parse_sequence_id, sequence_id
+from lodestream.domain.places import parse_sequence_id, sequence_id
 from lodestream.domain.streams import LabelThreshold, Stream, StreamModel
 from lodestream.domain.times import format_us, now_us, parse_us
 from lodestream.store import streams as store
@@ -357,21 +357,20 @@ def fast_advance(service: Service, request: Request, values: tuple[str, ...]) ->
 
     None leaves the request, unanswered and without effect, to `advance_stream`.
     """
+    # Read before anything that is kept, which is then at least as new; see `fast_fetch`.
+    epoch = service.catalogue.epoch
     kept = _kept(service, request, values, needed=_ADVANCE_NEEDS)
     if kept is None:
         return None
     plan, who = kept
     body = decode_json(service.decoder(AdvanceRequest), request.body)
-    to, now = _place(body), now_us()
-    if to >> TIE_BITS > now:
-        return None
     changed = service.db.try_step(
         service.advance,
         id=plan.stream.id,
-        to=to,
-        now_us=now,
+        to=_place(body),
+        now_us=now_us(),
         by=client_of(request, who.username),
-        epoch=service.catalogue.epoch,
+        epoch=epoch,
     )
     if changed != 1:
         return None
@@ -381,12 +380,15 @@ def fast_advance(service: Service, request: Request, values: tuple[str, ...]) ->
 def fetch(call: Call[FetchRequest]) -> Reply:
     """Return the next batch. A pure read: the same answer until the stream is advanced."""
     plan = call.service.catalogue.get_plan(*call.values)
-    _, position = call.service.position.rows(call.service.db.probe(), id=plan.stream.id)[0]
+    position = _position(call.service, plan)
     return _fetched(call.service, call.request, plan, call.actor, position, call.body)
 
 
 def fast_fetch(service: Service, request: Request, values: tuple[str, ...]) -> Reply | None:
     """Fetch with what is kept in memory; None leaves it to `fetch` (as a large batch on SQLite)."""
+    # Another thread may renew what is kept while this one works with the old: so the database has
+    # to be at the epoch that was kept before anything was taken from there.
+    epoch = service.catalogue.epoch
     kept = _kept(service, request, values, needed=_FETCH_NEEDS)
     if kept is None:
         return None
@@ -395,7 +397,7 @@ def fast_fetch(service: Service, request: Request, values: tuple[str, ...]) -> R
     if service.db.is_sqlite and (body.size > INLINE_ROWS or not plan.feed.is_one_range):
         return None
     rows = service.position.rows(service.db.probe(), id=plan.stream.id)
-    if not rows or not service.catalogue.saw(rows[0][0]):
+    if not rows or rows[0][0] != epoch:
         return None
     return _fetched(service, request, plan, who, rows[0][1], body)
 
@@ -407,7 +409,7 @@ def results(call: Call[None]) -> Reply:
     most = request.query_int("max_filtered", default=MOST_RESULTS, low=1, high=MOST_RESULTS)
     assert size is not None
     plan = call.service.catalogue.get_plan(*call.values)
-    _, position = call.service.position.rows(call.service.db.probe(), id=plan.stream.id)[0]
+    position = _position(call.service, plan)
     batch = plan.feed.read(position, size, max_filtered=most)
     _note(call.service, request, plan, call.actor.username, batch)
     # Front without its last member, then the newer names for the same things.
@@ -448,6 +450,15 @@ def _kept(
     if not all(permission in held for permission in needed):
         return None
     return plan, who
+
+
+def _position(service: Service, plan: StreamPlan) -> int:
+    """Return where a stream stands. Raises NotFound if it went away since it was looked up."""
+    rows = service.position.rows(service.db.probe(), id=plan.stream.id)
+    if not rows:
+        raise NotFound(f"No such stream: {plan.stream.name}")
+    position: int = rows[0][1]
+    return position
 
 
 def _fetched(

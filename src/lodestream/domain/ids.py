@@ -6,10 +6,12 @@ import re
 import secrets
 from typing import Final
 
-HEX16: Final = r"^[0-9a-f]{16}$"
-PROJECT_NAME: Final = r"^[A-Za-z0-9\-_.]{1,1024}$"
-RESOURCE_NAME: Final = r"^[A-Za-z0-9\-_]{1,256}$"
-COMMENT_ID: Final = r"^[\w\x21-\x2e\x3a-\x40\x5b-\x60\x7b-\x7e]{1,1024}$"
+# Python's `$` also matches before a newline at the end; `(?!\n)` takes that back, and means nothing
+# to the readers of the OpenAPI document, whose `$` is the end.
+HEX16: Final = r"^[0-9a-f]{16}$(?!\n)"
+PROJECT_NAME: Final = r"^[A-Za-z0-9\-_.]{1,1024}$(?!\n)"
+RESOURCE_NAME: Final = r"^[A-Za-z0-9\-_]{1,256}$(?!\n)"
+COMMENT_ID: Final = r"^[\w\x21-\x2e\x3a-\x40\x5b-\x60\x7b-\x7e]{1,1024}$(?!\n)"
 
 _HEX16_RE = re.compile(r"[0-9a-f]{16}")
 _PROJECT_RE = re.compile(r"[A-Za-z0-9\-_.]{1,1024}")

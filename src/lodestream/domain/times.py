@@ -8,6 +8,7 @@ from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MICROSECOND
 
 
 def now_us() -> int:
@@ -19,7 +20,7 @@ def now_us() -> int:
 def parse_us(text: str) -> int:
     """Read an ISO 8601 instant; without a zone it is UTC. Microseconds since 1970.
 
-    Raises ValueError if `text` is not an instant between the years 1400 and 9999.
+    Raises ValueError if `text` is not an instant between the years 1400 and 9999 (in UTC).
     """
     if len(text) > 64:
         raise ValueError("not an ISO 8601 timestamp")
@@ -28,7 +29,10 @@ def parse_us(text: str) -> int:
         raise ValueError("timestamps start with the year 1400")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - EPOCH) // _MICROSECOND
+    instant_us = (moment - EPOCH) // _MICROSECOND
+    if instant_us > _LAST_US:
+        raise ValueError("timestamps end with the year 9999")
+    return instant_us
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from lodestream.domain.errors import NotFound
 from lodestream.domain.streams import Activity, Stream, StreamModel
 from lodestream.store.db import Reader, Writer
 from lodestream.store.dialect import Prepared, upsert
+from lodestream.store.order import LAST_POSITION
 from lodestream.store.tables import counter, stream, stream_activity, stream_exception
 
 EPOCH = sa.select(counter.c.value).where(counter.c.name == "catalogue").scalar_subquery()
@@ -77,12 +78,14 @@ def advance(tx: Writer, stream_id: str, *, to: int, now_us: int, by: str) -> boo
 
 
 def advance_statement(dialect_name: str) -> Prepared:
-    """Return `advance` as one statement that does nothing when the catalogue is not at `epoch`.
+    """Return `advance` as one statement, which does nothing when it would have to be looked at.
 
+    That is when the catalogue is not at `epoch`, or `to` lies behind the last position handed out.
     Parameters: id, to, now_us, by, epoch.
     """
     moved = (
         _ahead(bindparam("id"), bindparam("to", type_=sa.BigInteger))
+        .where(bindparam("to", type_=sa.BigInteger) <= LAST_POSITION.scalar_subquery())
         .where(bindparam("epoch", type_=sa.BigInteger) == EPOCH)
         .values(
             position=bindparam("to", type_=sa.BigInteger),
