@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import threading
 
 from lodestream.api.app import App
@@ -65,5 +68,19 @@ def make_app(settings: Settings, db: Database) -> App:
 
 def app_from_environment() -> App:
     """Return the application as a server process of `lodestream serve --workers N` runs it."""
+    _end_with_parent()
     settings = read_settings()
     return make_app(settings, open_database(settings))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, so that none is left behind."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 PREFIX: Final = "LODESTREAM_"
+METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where the server processes of one `lodestream serve` share their metrics; set by it alone."""
 
 
 def _setting(default: Any, meaning: str, unit: str = "") -> Any:
@@ -35,6 +37,10 @@ class Settings:
     threads: int = _setting(8, "Threads of each server process that read.", "threads")
     admin_token: str = _setting(
         "", "Token of the first administrator, for unattended starts; made up if empty."
+    )
+    trusted_proxies: str = _setting(
+        "",
+        "Addresses of reverse proxies, separated by commas, whose X-Forwarded-For is believed.",
     )
     path_prefix: str = _setting("", "Path under which the server is reached, besides the root.")
     max_body_mib: int = _setting(64, "Largest JSON body, also after decompression.", "MiB")
@@ -72,6 +78,11 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
             values[one.name] = _parse(one.name, text, type(one.default))
     values.update({name: value for name, value in overrides.items() if value is not None})
     return Settings(**values)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the environment from which `read_settings` reads these settings."""
+    return {PREFIX + one.name.upper(): str(getattr(settings, one.name)) for one in fields(Settings)}
 
 
 def _parse(name: str, text: str, kind: Any) -> Any:

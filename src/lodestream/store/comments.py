@@ -86,6 +86,17 @@ def same_row(tx: Reader, stored: StoredRow, incoming: Incoming) -> bool:
     return bool(stored.facets == msgspec.json.decode(incoming.facets))
 
 
+def read_after(tx: Reader, source: int, *, after: int, limit: int) -> list[tuple[int, str]]:
+    """Return up to `limit` (position, comment id) of a source after a place, in order."""
+    query = (
+        sa.select(comment.c.pos, comment.c.id)
+        .where(comment.c.source == source, comment.c.pos > after)
+        .order_by(comment.c.pos)
+        .limit(limit)
+    )
+    return [(row.pos, row.id) for row in tx.execute(query)]
+
+
 def find_positions(
     tx: Reader, source: int, hashes_by_id: dict[str, int]
 ) -> dict[str, tuple[int, int]]:
@@ -120,27 +131,6 @@ def insert(
     bulk.insert_rows(tx, comment_key, keys)
 
 
-_UPDATE_COMMENT = (
-    sa.update(comment)
-    .where(comment.c.source == bindparam("b_source"), comment.c.pos == bindparam("b_pos"))
-    .values(
-        timestamp_us=bindparam("b_timestamp"),
-        facets=sa.cast(bindparam("b_facets", type_=sa.Text), comment.c.facets.type),
-        thread_id=bindparam("b_thread"),
-    )
-)
-_UPDATE_TEXT = (
-    sa.update(comment_text)
-    .where(comment_text.c.pos == bindparam("b_pos"))
-    .values(body=bindparam("b_body"))
-)
-_UPDATE_KEY = (
-    sa.update(comment_key)
-    .where(comment_key.c.hash == bindparam("b_hash"), comment_key.c.pos == bindparam("b_pos"))
-    .values(digest=bindparam("b_digest"))
-)
-
-
 _DELETE_KEY = sa.delete(comment_key).where(
     comment_key.c.hash == bindparam("b_hash"), comment_key.c.pos == bindparam("b_pos")
 )
@@ -151,30 +141,30 @@ def update(
 ) -> None:
     """Replace the content of stored comments; place and creation stay."""
     rows = read_rows(tx, source, [pos for pos, _ in changed])
-    bulk.run_many(
+    bulk.update_rows(
         tx,
-        _UPDATE_COMMENT,
-        [
-            {
-                "b_source": source,
-                "b_pos": pos,
-                "b_timestamp": c.timestamp_us,
-                "b_facets": None if c.facets is None else c.facets.decode(),
-                "b_thread": c.thread_id,
-            }
+        comment,
+        key=("source", "pos"),
+        values=("timestamp_us", "facets", "thread_id"),
+        rows=[
+            (source, pos, c.timestamp_us, c.facets and c.facets.decode(), c.thread_id)
             for pos, c in changed
             if not same_row(tx, rows[pos], c)
         ],
     )
-    bulk.run_many(
+    bulk.update_rows(
         tx,
-        _UPDATE_TEXT,
-        [{"b_pos": pos, "b_body": front} for (pos, _), front in zip(changed, fronts, strict=True)],
+        comment_text,
+        key=("pos",),
+        values=("body",),
+        rows=[(pos, front) for (pos, _), front in zip(changed, fronts, strict=True)],
     )
-    bulk.run_many(
+    bulk.update_rows(
         tx,
-        _UPDATE_KEY,
-        [{"b_hash": c.key_hash, "b_pos": pos, "b_digest": c.digest} for pos, c in changed],
+        comment_key,
+        key=("hash", "pos"),
+        values=("digest",),
+        rows=[(c.key_hash, pos, c.digest) for pos, c in changed],
     )
 
 

@@ -44,9 +44,14 @@ def get_by_key(tx: Reader, key: int) -> Source:
     return _source(row)
 
 
+def exists(tx: Reader, key: int) -> bool:
+    """Tell whether there is a source with this key."""
+    return tx.execute(sa.select(source.c.key).where(source.c.key == key)).first() is not None
+
+
 def require_exists(tx: Reader, key: int) -> None:
     """Raise NotFound if the source went away since it was looked up."""
-    if tx.execute(sa.select(source.c.key).where(source.c.key == key)).first() is None:
+    if not exists(tx, key):
         raise NotFound
 
 
@@ -68,6 +73,16 @@ def list_sources(tx: Reader, *, projects: frozenset[str] | None) -> list[Source]
     query = _QUERY.order_by(project.c.name, source.c.name)
     if projects is not None:
         query = query.where(source.c.project_id.in_(projects))
+    return [_source(row) for row in tx.execute(query)]
+
+
+def list_in_dataset(tx: Reader, dataset_id: str) -> list[Source]:
+    """Return the sources of a dataset, in the order they were set."""
+    query = (
+        _QUERY.join(dataset_source, dataset_source.c.source == source.c.key)
+        .where(dataset_source.c.dataset_id == dataset_id)
+        .order_by(dataset_source.c.rank)
+    )
     return [_source(row) for row in tx.execute(query)]
 
 

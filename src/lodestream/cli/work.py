@@ -1,0 +1,49 @@
+"""`lodestream worker`: background work in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from lodestream.api.service import data_folder_blobs
+from lodestream.cli.logs import configure
+from lodestream.cli.options import (
+    Failed,
+    any_database,
+    database_options,
+    settings_from,
+    told_in_one_line,
+)
+from lodestream.store.migrate import schema_version
+from lodestream.worker.loop import Worker
+
+
+@click.command()
+@database_options
+def worker(data: Path | None, database_url: str | None) -> None:
+    """Do background work: what deletions leave behind, and other jobs.
+
+    `lodestream serve` does this work, too; more workers, on this or other machines, share it. Ends
+    cleanly on SIGTERM and SIGINT: a job under way is given back.
+    """
+    settings = settings_from(data=data, database_url=database_url)
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    with told_in_one_line(), any_database(settings) as db:
+        configure(settings.log_level)
+        version = schema_version(db)
+        if not version.is_current:
+            raise Failed(
+                f"the database has schema {version.current or '(none)'}, this program needs "
+                f"{version.needed}: run `lodestream migrate` or start `lodestream serve` first"
+            )
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, end)
+        Worker(db, data_folder_blobs(settings.data), stop).run()

@@ -1,0 +1,65 @@
+"""From a job's kind to the action that does it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from lodestream.actions.files import collect_files
+from lodestream.actions.purge import purge_source
+from lodestream.store.blobs import BlobStore
+from lodestream.store.db import Database
+
+COLLECT_EVERY_S: Final = 6 * 3600.0
+
+
+class Interrupted(Exception):
+    """The worker has to stop, or lost the job: what is left goes on another time."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run of a job, as a handler sees it."""
+
+    db: Database
+    blobs: BlobStore
+    payload: bytes
+    stop: threading.Event
+    lost: threading.Event
+
+    def go_on(self) -> None:
+        """Call between two steps that may each be the last. Raises Interrupted."""
+        if self.stop.is_set() or self.lost.is_set():
+            raise Interrupted
+
+
+Handler = Callable[[Work], float | None]
+"""Does a job. Returns in how many seconds it is to run again; None: it is done."""
+
+
+class _SourcePayload(Struct):
+    source: int
+
+
+def _purge_source(work: Work) -> None:
+    key = msgspec.json.decode(work.payload, type=_SourcePayload).source
+    purge_source(work.db, key, between=work.go_on)
+
+
+def _collect_files(work: Work) -> float:
+    collect_files(work.db, work.blobs, between=work.go_on)
+    return COLLECT_EVERY_S
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "purge_source": _purge_source,
+    "collect_files": _collect_files,
+}
+
+PERIODIC: Final = ("collect_files",)
+"""Kinds of which there is always one job."""
