@@ -38,10 +38,6 @@ def create_user(
     Raises InvalidInput for a bad name or address, Conflict if one of them is taken, NotFound for
     an unknown project, PermissionMissing by the rule for granting, QuotaExceeded.
     """
-    if not is_username(username):
-        raise InvalidInput(f"username {username[:256]!r}: 1 to 256 printable characters expected")
-    if not is_email(email):
-        raise InvalidInput(f"email {email[:512]!r} is not an e-mail address")
     in_projects = in_projects or {}
     with db.write() as tx:
         ids = projects.ids_by_name(tx)
@@ -49,10 +45,7 @@ def create_user(
         by_id = {ids[name]: names for name, names in in_projects.items()}
         _require_manager(actor, {ids[name]: name for name in in_projects})
         access.require_grantable(actor, in_projects=by_id, globally=global_permissions)
-        if accounts.is_name_taken(tx, username):
-            raise Conflict(f"a user named {username} exists")
-        if accounts.is_email_taken(tx, email):
-            raise Conflict(f"a user with the e-mail address {email} exists")
+        _require_free(tx, username, email)
         quotas.require_room(tx, "users", accounts.count(tx) + 1)
         names = {project_id: name for name, project_id in ids.items()}
         for project in projects.list_joined_automatically(tx):
@@ -143,6 +136,17 @@ def delete_user(db: Database, *, actor: Actor, user_id: str) -> None:
         _record(
             tx, actor, "delete_user", user, {one.project_id: one.project for one in user.grants}
         )
+
+
+def _require_free(tx: Writer, username: str, email: str) -> None:
+    if not is_username(username):
+        raise InvalidInput(f"username {username[:256]!r}: 1 to 256 printable characters expected")
+    if not is_email(email):
+        raise InvalidInput(f"email {email[:512]!r} is not an e-mail address")
+    if accounts.is_name_taken(tx, username):
+        raise Conflict(f"a user named {username} exists")
+    if accounts.is_email_taken(tx, email):
+        raise Conflict(f"a user with the e-mail address {email} exists")
 
 
 def _set_globally(tx: Writer, actor: Actor, user: User, granted: tuple[str, ...]) -> None:

@@ -95,6 +95,7 @@ def authenticate(service: Service, request: Request) -> Actor:
     actor = service.catalogue.find_actor(digest)
     if actor is None:
         raise Unauthenticated("401 Unauthorized: the token is unknown or revoked")
+    service.activity.called(actor.user_id)
     return actor
 
 

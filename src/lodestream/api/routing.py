@@ -30,6 +30,7 @@ class Guard(Enum):
     LISTED = "only what the permissions cover is listed"
     GLOBAL = "one of the global permissions"
     HANDLER = "a rule of its own, which the handler states"
+    NOBODY = "refused to every caller: clients know the operation, this server has no use for it"
 
 
 @dataclass(frozen=True)
@@ -237,3 +238,4 @@ def needs_rule(rule: str, *permissions: str) -> Needs:
 
 PUBLIC: Final = Needs(Guard.PUBLIC)
 TOKEN: Final = Needs(Guard.TOKEN)
+NOBODY: Final = Needs(Guard.NOBODY)

@@ -399,6 +399,7 @@ def fast_fetch(service: Service, request: Request, values: tuple[str, ...]) -> R
     rows = service.position.rows(service.db.probe(), id=plan.stream.id)
     if not rows or rows[0][0] != epoch:
         return None
+    service.activity.called(who.user_id)
     return _fetched(service, request, plan, who, rows[0][1], body)
 
 

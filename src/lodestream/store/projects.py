@@ -77,12 +77,6 @@ def count_resources(tx: Reader, project_id: str) -> ResourceCounts:
     )
 
 
-def dataset_ids(tx: Reader, project_id: str) -> list[str]:
-    """Return the ids of a project's datasets."""
-    query = sa.select(dataset.c.id).where(dataset.c.project_id == project_id)
-    return list(tx.execute(query).scalars())
-
-
 def insert(tx: Writer, values: Project) -> None:
     """Store a new project."""
     tx.execute(

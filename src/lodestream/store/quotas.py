@@ -1,49 +1,96 @@
-"""Quotas: the hard limits of each kind, their defaults, and the check before something grows."""
+"""Quotas: the limits that hold, what is in use, and the check before something grows."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from lodestream.domain.errors import QuotaExceeded
-from lodestream.store.db import Reader
-from lodestream.store.tables import quota
-
-DEFAULT_LIMITS: Final[dict[str, int]] = {
-    "sources": 10_000,
-    "sources_per_dataset": 1024,
-    "datasets": 10_000,
-    "datasets_per_source": 1024,
-    "labels_per_dataset": 1024,
-    "entities_per_dataset": 1024,
-    "comments": 1_000_000_000,
-    "comments_per_source": 1_000_000_000,
-    "comments_in_ixp_designtime": 0,
-    "comments_in_ixp_runtime": 0,
-    "reviewed_comments_per_dataset": 1_000_000,
-    "integrations": 1000,
-    "mailboxes_per_integration": 1000,
-    "triggers": 100_000,
-    "triggers_per_dataset": 1000,
-    "users": 10_000,
-    "alerts": 1000,
-    "buckets": 10_000,
-    "projects": 10_000,
-    "pinned_models": 100,
-    "extraction_predictions": 0,
-}
-"""Every kind there is, with the limit that holds until somebody sets another."""
+from lodestream.domain.quotas import DEFAULT_LIMITS, Quota
+from lodestream.store import accounts, comments, datasets, projects, sources, streams
+from lodestream.store.db import Reader, Writer
+from lodestream.store.dialect import upsert
+from lodestream.store.tables import (
+    dataset_source,
+    entity_def,
+    label_def,
+    quota,
+    source_content,
+    stream,
+)
 
 
-def hard_limit(tx: Reader, kind: str) -> int:
-    """Return the limit that holds for a kind."""
-    row = tx.execute(sa.select(quota.c.hard_limit).where(quota.c.kind == kind)).first()
-    return DEFAULT_LIMITS[kind] if row is None else row.hard_limit
+def get(tx: Reader, kind: str) -> Quota:
+    """Return the quota of a kind, which is one of `DEFAULT_LIMITS`."""
+    row = tx.execute(sa.select(quota).where(quota.c.kind == kind)).first()
+    return Quota(kind, DEFAULT_LIMITS[kind]) if row is None else _quota(row)
+
+
+def list_quotas(tx: Reader) -> list[Quota]:
+    """Return the quota of every kind."""
+    stored = {row.kind: _quota(row) for row in tx.execute(sa.select(quota))}
+    return [stored.get(kind) or Quota(kind, limit) for kind, limit in DEFAULT_LIMITS.items()]
 
 
 def require_room(tx: Reader, kind: str, usage_after: int) -> None:
     """Raise QuotaExceeded if `usage_after` would pass the limit of `kind`."""
-    limit = hard_limit(tx, kind)
+    limit = get(tx, kind).hard_limit
     if usage_after > limit:
         raise QuotaExceeded(kind, limit=limit, usage=usage_after)
+
+
+def store(tx: Writer, values: Quota) -> None:
+    """Set the quota of a kind."""
+    row = {
+        "kind": values.kind,
+        "hard_limit": values.hard_limit,
+        "auto_increase_up_to": values.auto_increase_up_to,
+    }
+    update = ("hard_limit", "auto_increase_up_to")
+    tx.execute(upsert(quota, tx.dialect_name, values=row, update=update))
+
+
+def reset(tx: Writer, kind: str) -> None:
+    """Go back to the default of a kind."""
+    tx.execute(sa.delete(quota).where(quota.c.kind == kind))
+
+
+def usage(tx: Reader, kind: str) -> int:
+    """Return how much of a kind there is now: in all, or for `x_per_y` in the fullest y."""
+    counted = _USAGE.get(kind)
+    return 0 if counted is None else counted(tx)
+
+
+def _fullest(column: sa.ColumnElement[Any]) -> Callable[[Reader], int]:
+    """Return what counts the rows that share a value of the column, at the commonest value."""
+    groups = sa.select(sa.func.count().label("size")).group_by(column).subquery()
+    query = sa.select(sa.func.max(groups.c.size))
+    return lambda tx: tx.execute(query).scalar_one() or 0
+
+
+def _fullest_source(tx: Reader) -> int:
+    return tx.execute(sa.select(sa.func.max(source_content.c.comments))).scalar_one() or 0
+
+
+# Kinds that are not here count things which this version does not have: buckets, alerts,
+# integrations, reviewed comments, pinned models.
+_USAGE: Final[dict[str, Callable[[Reader], int]]] = {
+    "sources": sources.count,
+    "sources_per_dataset": _fullest(dataset_source.c.dataset_id),
+    "datasets": datasets.count,
+    "datasets_per_source": _fullest(dataset_source.c.source),
+    "labels_per_dataset": _fullest(label_def.c.dataset_id),
+    "entities_per_dataset": _fullest(entity_def.c.dataset_id),
+    "comments": comments.total_comments,
+    "comments_per_source": _fullest_source,
+    "triggers": streams.count,
+    "triggers_per_dataset": _fullest(stream.c.dataset_id),
+    "users": accounts.count,
+    "projects": projects.count,
+}
+
+
+def _quota(row: Any) -> Quota:
+    return Quota(row.kind, row.hard_limit, row.auto_increase_up_to)

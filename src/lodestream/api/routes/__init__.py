@@ -3,6 +3,7 @@ refusal tests and the compatibility page are made of."""
 
 from __future__ import annotations
 
+from lodestream.api.routes.admin import ADMIN
 from lodestream.api.routes.content import COMMENTS, SOURCES
 from lodestream.api.routes.datasets import DATASETS
 from lodestream.api.routes.files import FILES, INTAKE
@@ -17,4 +18,5 @@ ROUTES: tuple[Route, ...] = (
     *DATASETS,
     *STREAMS,
     *TRIGGERS,
+    *ADMIN,
 )
