@@ -58,7 +58,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
-def _run(url: str, statement: str) -> None:
+def run_on_postgres(url: str, statement: str) -> None:
+    """Run a statement outside any transaction, as CREATE DATABASE needs it."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)
 
@@ -67,12 +68,12 @@ def _run(url: str, statement: str) -> None:
 def postgres_template(postgres: str) -> Iterator[str]:
     """The name of a migrated database that others are copied from."""
     name = f"lodestream_template_{secrets.token_hex(4)}"
-    _run(postgres, f"CREATE DATABASE {name}")
+    run_on_postgres(postgres, f"CREATE DATABASE {name}")
     db = Database(database_url(postgres).set(database=name))
     migrate.upgrade(db)
     db.close()
     yield name
-    _run(postgres, f"DROP DATABASE {name}")
+    run_on_postgres(postgres, f"DROP DATABASE {name}")
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +97,9 @@ def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server = request.getfixturevalue("postgres")
     template = request.getfixturevalue("postgres_template")
     name = f"lodestream_test_{secrets.token_hex(6)}"
-    _run(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    run_on_postgres(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield database_url(server).set(database=name).render_as_string(hide_password=False)
-    _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+    run_on_postgres(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -125,10 +126,11 @@ def client(db: Database, loop: Loop, tmp_path: Path) -> Iterator[Client]:
         make_project(db, name)
     app = make_app(Settings(data=tmp_path), db)
     yield Client(app, loop, ROOT_TOKEN)
-    loop.run(_stop(app))
+    loop.run(stop_app(app))
 
 
-async def _stop(app: object) -> None:
+async def stop_app(app: object) -> None:
+    """Tell an application that its server stops."""
     messages = [{"type": "lifespan.shutdown"}]
 
     async def receive() -> dict[str, str]:

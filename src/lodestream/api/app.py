@@ -207,7 +207,7 @@ class App:
                 pool = self._writers if route.is_write else self._readers
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(
-                    pool, handle, self.service, route, request, values
+                    pool, _handle, self.service, route, request, values
                 )
         except LodestreamError as error:
             return reply_for(error)
@@ -249,6 +249,14 @@ class App:
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         encoding = headers.get(b"content-encoding")
         return decode_body(body, encoding, limit=limit) if encoding else body
+
+
+def _handle(service: Service, route: Route, request: Request, values: tuple[str, ...]) -> Reply:
+    try:
+        return handle(service, route, request, values)
+    except StopIteration as error:
+        # It cannot pass from a thread to the event loop: the caller would wait for ever.
+        raise RuntimeError("a handler let StopIteration out") from error
 
 
 class _DisconnectedError(Exception):
