@@ -50,6 +50,42 @@ def run_many(tx: Writer, statement: sa.ClauseElement, rows: Sequence[dict[str, A
         cursor.executemany(text, rows)
 
 
+def update_rows(
+    tx: Writer,
+    table: sa.Table,
+    *,
+    key: Sequence[str],
+    values: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Set the columns `values` of the rows whose columns `key` match.
+
+    Each item of `rows` holds the key's columns and then the values, in these orders.
+    """
+    if not rows:
+        return
+    if tx.dialect_name == "sqlite":
+        ordered = [(*row[len(key) :], *row[: len(key)]) for row in rows]
+        settings = ", ".join(f"{name} = ?" for name in values)
+        where = " AND ".join(f"{name} = ?" for name in key)
+        text = f"UPDATE {table.name} SET {settings} WHERE {where}"  # noqa: S608 (own names)
+        tx.driver.executemany(text, ordered)
+        return
+    names = (*key, *values)
+    types = [_POSTGRES_TYPES[type(_base_type(table.c[name]))] for name in names]
+    arrays = ", ".join(f"%s::{'text' if kind == 'jsonb' else kind}[]" for kind in types)
+    settings = ", ".join(
+        f"{name} = fresh.{name}{'::jsonb' if kind == 'jsonb' else ''}"
+        for name, kind in zip(values, types[len(key) :], strict=True)
+    )
+    where = " AND ".join(f"{table.name}.{name} = fresh.{name}" for name in key)
+    text = (
+        f"UPDATE {table.name} SET {settings} "  # noqa: S608 (own names)
+        f"FROM unnest({arrays}) AS fresh ({', '.join(names)}) WHERE {where}"
+    )
+    tx.driver.execute(text, [list(column) for column in zip(*rows, strict=True)])
+
+
 def rows_in(
     tx: Reader,
     columns: Sequence[sa.Column[Any]],
@@ -97,6 +133,7 @@ def _marks(count: int) -> str:
 
 
 _POSTGRES_TYPES: dict[type[Any], str] = {
+    sa.Boolean: "bool",
     sa.BigInteger: "int8",
     sa.Integer: "int4",
     sa.Text: "text",

@@ -13,11 +13,15 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from lodestream.domain.errors import Unavailable
 from lodestream.domain.ids import new_id
 from lodestream.domain.times import now_us
 from lodestream.store.db import Database, Reader
 from lodestream.store.dialect import insert_ignoring
 from lodestream.store.tables import account, counter, meta, project
+
+COPYING = "copying"
+"""The schema version of a database into which a copy is under way."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -43,13 +47,20 @@ class SchemaVersion:
 def schema_version(db: Database) -> SchemaVersion:
     """Compare the database's schema with the one this program needs.
 
-    Raises Unavailable if the database cannot be reached.
+    Raises Unavailable if the database cannot be reached, or holds half a copy.
     """
     with db.read() as tx:
-        current = MigrationContext.configure(tx.connection).get_current_revision()
+        current = _current(tx)
     needed, known = _versions()
     is_newer = current is not None and current not in known
     return SchemaVersion(current=current, needed=needed, is_newer=is_newer)
+
+
+def _current(tx: Reader) -> str | None:
+    current = MigrationContext.configure(tx.connection).get_current_revision()
+    if current == COPYING:
+        raise Unavailable("a copy into this database has not been finished: run it again")
+    return current
 
 
 @lru_cache(maxsize=1)
@@ -65,11 +76,13 @@ def upgrade(db: Database) -> None:
     """Bring the schema to the newest version and write the rows that every database has.
 
     Safe to call from several processes at once: on PostgreSQL a table lock makes them take turns.
+    Raises Unavailable if the database cannot be reached, or holds half a copy.
     """
     with db.write(catalogue=False) as tx:
         if tx.dialect_name == "postgresql":
             tx.execute(sa.text("CREATE TABLE IF NOT EXISTS migration_turn (id int)"))
             tx.execute(sa.text("LOCK TABLE migration_turn IN ACCESS EXCLUSIVE MODE"))
+        _current(tx)
         config = _config()
         config.attributes["connection"] = tx.connection
         command.upgrade(config, "head")
