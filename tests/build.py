@@ -10,13 +10,6 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-
-from lodestream.domain.ids import new_id
-from lodestream.domain.times import now_us
-from lodestream.store.tables import dataset as dataset_table
-from lodestream.store.tables import dataset_source, project
-from lodestream.store.tables import source as source_table
 from tests.client import Answer, Client
 
 Json = dict[str, Any]
@@ -55,52 +48,25 @@ def make_source(client: Client, full_name: str = SOURCE, **settings: Any) -> Jso
     return source
 
 
+def source_ids(client: Client, full_names: Iterable[str]) -> list[str]:
+    """Return the ids of the sources with these full names, in this order."""
+    return [client.ok("GET", source_path(name))["source"]["id"] for name in full_names]
+
+
 def make_dataset(
     client: Client, full_name: str = DATASET, *, sources: Sequence[str] = (SOURCE,)
 ) -> str:
     """Create a dataset of the sources with these full names; return its id."""
-    owner, name = full_name.split("/")
-    dataset_id = new_id()
-    with client.app.service.db.write() as tx:
-        project_id = tx.execute(sa.select(project.c.id).where(project.c.name == owner)).scalar_one()
-        tx.execute(
-            sa.insert(dataset_table).values(
-                id=dataset_id,
-                project_id=project_id,
-                name=name,
-                title="",
-                description="",
-                model_family="english",
-                has_sentiment=False,
-                settings="{}",
-                created_us=now_us(),
-                updated_us=now_us(),
-            )
-        )
-    set_sources(client, full_name, sources)
+    definition = {"source_ids": source_ids(client, sources), "has_sentiment": False}
+    dataset = client.ok("PUT", dataset_path(full_name), {"dataset": definition})["dataset"]
+    dataset_id: str = dataset["id"]
     return dataset_id
 
 
 def set_sources(client: Client, full_name: str, sources: Sequence[str]) -> None:
     """Make a dataset consist of the sources with these full names."""
-    owner, name = full_name.split("/")
-    with client.app.service.db.write() as tx:
-        dataset_id = tx.execute(
-            sa.select(dataset_table.c.id)
-            .join(project, project.c.id == dataset_table.c.project_id)
-            .where(project.c.name == owner, dataset_table.c.name == name)
-        ).scalar_one()
-        tx.execute(sa.delete(dataset_source).where(dataset_source.c.dataset_id == dataset_id))
-        for rank, one in enumerate(sources):
-            source_owner, source_name = one.split("/")
-            key = tx.execute(
-                sa.select(source_table.c.key)
-                .join(project, project.c.id == source_table.c.project_id)
-                .where(project.c.name == source_owner, source_table.c.name == source_name)
-            ).scalar_one()
-            tx.execute(
-                sa.insert(dataset_source).values(dataset_id=dataset_id, source=key, rank=rank)
-            )
+    changes = {"source_ids": source_ids(client, sources)}
+    client.ok("POST", dataset_path(full_name), {"dataset": changes})
 
 
 def make_stream(client: Client, full_name: str = STREAM, **definition: Any) -> Json:
