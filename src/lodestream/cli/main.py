@@ -13,6 +13,7 @@ from lodestream import __version__
 from lodestream.cli.options import Commands
 from lodestream.cli.schema import migrate
 from lodestream.cli.serve import serve
+from lodestream.cli.transfer import backup, copy, restore
 from lodestream.cli.users import token, user
 from lodestream.cli.work import worker
 
@@ -43,5 +44,5 @@ def completion(shell: str) -> None:
     click.echo(maker.source_template % maker.source_vars())
 
 
-for _command in (serve, worker, migrate, token, user):
+for _command in (serve, worker, migrate, token, user, backup, restore, copy):
     main.add_command(_command)
