@@ -73,7 +73,7 @@ def update_rows(
         return
     names = (*key, *values)
     types = [_POSTGRES_TYPES[type(_base_type(table.c[name]))] for name in names]
-    arrays = ", ".join(f"%s::{'text' if kind == 'jsonb' else kind}[]" for kind in types)
+    arrays = ", ".join(f"%b::{'text' if kind == 'jsonb' else kind}[]" for kind in types)
     settings = ", ".join(
         f"{name} = fresh.{name}{'::jsonb' if kind == 'jsonb' else ''}"
         for name, kind in zip(values, types[len(key) :], strict=True)

@@ -195,7 +195,10 @@ class Database:
                     dsn, autocommit=True, prepare_threshold=1, connect_timeout=10
                 )
                 if read_only:
+                    dialect.configure_postgres_probe(connection)
                     connection.read_only = True
+                else:
+                    dialect.configure_postgres_stepper(connection, durable=durable)
         with self._drivers_lock:
             self._drivers.append(connection)
         return connection
