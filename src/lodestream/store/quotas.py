@@ -65,7 +65,8 @@ def usage(tx: Reader, kind: str) -> int:
 
 def _fullest(column: sa.ColumnElement[Any]) -> Callable[[Reader], int]:
     """Return what counts the rows that share a value of the column, at the commonest value."""
-    groups = sa.select(sa.func.count().label("size")).group_by(column).subquery()
+    counts = sa.select(sa.func.count().label("size")).select_from(column.table)
+    groups = counts.group_by(column).subquery()
     query = sa.select(sa.func.max(groups.c.size))
     return lambda tx: tx.execute(query).scalar_one() or 0
 
