@@ -15,8 +15,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.sql.compiler import SQLCompiler
 
 PAGE_BYTES: Final = 4096
-CACHE_KIB: Final = 32 * 1024
-MMAP_BYTES: Final = 1 << 40  # SQLite lowers this to its own bound and to the file's size
+# A reader walks along ranges and needs little; the writer finds its pages in random order.
+# The file is not mapped into memory: that would save 0.13 us a comment read, and make the server's
+# resident memory grow with the file.
+READER_CACHE_KIB: Final = 4 * 1024
+WRITER_CACHE_KIB: Final = 64 * 1024
 AUTO_CHECKPOINT_PAGES: Final = 32_000  # 128 MB of log: a stop; an idle thread checkpoints earlier
 BUSY_TIMEOUT_S: Final = 60.0
 
@@ -60,8 +63,8 @@ def configure_sqlite(connection: sqlite3.Connection, *, read_only: bool, durable
     run(f"PRAGMA page_size = {PAGE_BYTES}")  # only has effect while the file is empty
     run("PRAGMA journal_mode = WAL")
     run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-    run(f"PRAGMA cache_size = -{CACHE_KIB}")
-    run(f"PRAGMA mmap_size = {MMAP_BYTES}")
+    run(f"PRAGMA cache_size = -{READER_CACHE_KIB if read_only else WRITER_CACHE_KIB}")
+    run("PRAGMA mmap_size = 0")
     run("PRAGMA foreign_keys = ON")
     run("PRAGMA temp_store = MEMORY")
     run(f"PRAGMA wal_autocheckpoint = {AUTO_CHECKPOINT_PAGES}")
