@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from psycopg.sql import Literal
 from sqlalchemy.engine import CursorResult
 
 from lodestream.store import feed as feed_module
@@ -238,3 +240,103 @@ def test_a_comment_deleted_while_a_batch_is_read_is_left_out(
             batch = feed.read(0, 100)
         assert [pos for pos, _ in batch.rows if pos != 5] == [1, 2, 3, 4, 6, 7, 8, 9, 10]
     assert [pos for pos, _ in batch.rows] == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+
+
+class Recording:
+    """A connection that notes the statements it runs."""
+
+    def __init__(self, connection: Any, statements: list[tuple[str, Any]]) -> None:
+        self._connection = connection
+        self._statements = statements
+
+    def execute(self, text: str, params: Any, **more: Any) -> Any:
+        self._statements.append((text, params))
+        return self._connection.execute(text, params, **more)
+
+    def cursor(self, **more: Any) -> Recording:
+        return Recording(self._connection.cursor(**more), self._statements)
+
+
+SOURCES, EACH = 40, 500
+
+
+@pytest.fixture
+def large(db: Database) -> Database:
+    """Twenty thousand comments of forty sources, in turn; every fifth matches."""
+    store(
+        db,
+        [(pos, 1 + pos % SOURCES, pos // SOURCES % 5 == 0) for pos in range(1, SOURCES * EACH + 1)],
+    )
+    if not db.is_sqlite:
+        with db.write(catalogue=False) as tx:
+            tx.execute(sa.text("ANALYZE comment, comment_text"))
+    return db
+
+
+READS = [
+    (members, filtered, most)
+    for members in ([3], list(range(1, SOURCES + 1)))
+    for filtered in (False, True)
+    for most in (None, 64)
+]
+
+
+def statements_of_reads(db: Database, patch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """Every statement of reads of all kinds, from the beginning, the middle and the end."""
+    statements: list[tuple[str, Any]] = []
+    recording = Recording(db.probe(), statements)
+    patch.setattr(db, "probe", lambda: recording)
+    for members, filtered, most in READS:
+        feed = Feed(db, members, MATCHES if filtered else None)
+        for after in (0, SOURCES * EACH // 2, SOURCES * EACH - 100):
+            assert feed.read(after, 16, max_filtered=most).end > after
+            feed.has_after(after)
+    patch.undo()
+    assert len(statements) >= len(READS)
+    return statements
+
+
+def test_reads_search_by_keys_and_neither_scan_nor_sort(
+    large: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements = statements_of_reads(large, monkeypatch)
+    explain = _sqlite_faults if large.is_sqlite else _postgresql_faults
+    faults = {
+        (text, fault) for text, params in statements for fault in explain(large, text, params)
+    }
+    assert not faults
+
+
+def _sqlite_faults(db: Database, text: str, params: Any) -> list[str]:
+    plan = db.probe().execute("EXPLAIN QUERY PLAN " + text, params).fetchall()
+    steps = [row[3] for row in plan]
+    return [step for step in steps if step.startswith(("SCAN", "USE TEMP B-TREE"))]
+
+
+def _postgresql_faults(db: Database, text: str, params: Any) -> list[str]:
+    """What a generic plan does wrong: it has to be good without knowing the values."""
+    if isinstance(params, tuple):
+        text, params = text.replace("%s", "%(only)s::BIGINT[]"), {"only": params[0]}
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    for number, name in enumerate(names, 1):
+        text = text.replace(f"%({name})s", f"${number}")
+    connection = db.probe()
+    values = ", ".join(Literal(params[name]).as_string(connection) for name in names)
+    connection.execute("SET plan_cache_mode = force_generic_plan")
+    connection.execute(f"PREPARE probed AS {text}")
+    arguments = f"({values})" if names else ""
+    query = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE probed{arguments}"
+    (((plan,),),) = (connection.execute(query).fetchall(),)
+    connection.execute("DEALLOCATE probed")
+    return list(_faults_of(plan[0]["Plan"]))
+
+
+def _faults_of(node: dict[str, Any]) -> Iterator[str]:
+    on = node.get("Relation Name")
+    if on in ("comment", "comment_text"):
+        touched = node["Actual Rows"] * node["Actual Loops"]
+        touched += node.get("Rows Removed by Filter", 0) * node["Actual Loops"]
+        if node["Node Type"] == "Seq Scan" or touched > SOURCES * EACH / 8:
+            yield f"{node['Node Type']} of {on}: {touched} rows"
+    for part in node.get("Plans", ()):
+        yield from _faults_of(part)
