@@ -169,7 +169,9 @@ class _Keys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     thread_properties: ThreadFilter | UnsetType = UNSET
 
 
-class _WireFilter(_Keys, frozen=True, kw_only=True):
+class WireFilter(_Keys, frozen=True, kw_only=True):
+    """A filter as it is sent."""
+
     # The prefix of the key decides which struct the value is.
     user_properties: Annotated[dict[str, Raw], Meta(max_length=MAX_KEYS)] = {}
 
@@ -185,7 +187,7 @@ def parse_filter(raw: bytes | Raw, *, where: str = "comment_filter") -> CommentF
 
     Raises InvalidInput with a message that begins with the path, `where` and on.
     """
-    wire: _WireFilter | None = _decode(raw, _WireFilter | None, where)
+    wire: WireFilter | None = _decode(raw, WireFilter | None, where)
     if wire is None:
         return CommentFilter()
     properties: dict[str, PropertyFilter] = {}
