@@ -102,15 +102,18 @@ class Prepared:
 
     def __init__(self, statement: sa.ClauseElement, dialect_name: str) -> None:
         dialect = _DIALECTS[dialect_name]
-        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        compiled = statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
-        self.text = compiled.string
+        named = [name for name, bind in compiled.binds.items() if bind.required]
+        self.text, values = compiled.string, compiled.params
+        if compiled.post_compile_params:
+            # Lists are spelled out; to do so, SQLAlchemy wants a value for everything else.
+            state = compiled.construct_expanded_state(dict.fromkeys(named))
+            self.text, values = state.statement, state.parameters
         # Bodies come as they are, not as hexadecimal text.
         self._options = {"binary": True} if dialect_name == "postgresql" else {}
         self.constants: dict[str, Any] = {
-            name: value
-            for name, value in compiled.params.items()
-            if not compiled.binds[name].required
+            name: value for name, value in values.items() if name not in named
         }
 
     def rows(self, cursor: Any, **params: object) -> list[tuple[Any, ...]]:
