@@ -12,7 +12,7 @@ from lodestream.api.metrics import Metrics
 from lodestream.api.routes import ROUTES
 from lodestream.api.routing import Router
 from lodestream.api.service import Limits, Service, data_folder_blobs
-from lodestream.settings import Settings, read_settings
+from lodestream.settings import METRICS_FOLDER, Settings, read_settings
 from lodestream.store.db import Database
 from lodestream.store.dialect import database_url, sqlite_url
 from lodestream.worker.housekeeping import Housekeeper
@@ -30,7 +30,7 @@ def open_database(settings: Settings) -> Database:
     return Database(url, pool_size=settings.threads + 4, durable_advance=settings.durable_advance)
 
 
-def make_service(settings: Settings, db: Database) -> Service:
+def make_service(settings: Settings, db: Database, *, shared_metrics: str | None = None) -> Service:
     """Return what the handlers work with."""
     return Service(
         db,
@@ -42,12 +42,17 @@ def make_service(settings: Settings, db: Database) -> Service:
             requests_per_s=settings.max_rate,
         ),
         threads=settings.threads,
+        poison_fetches=settings.poison_fetches,
+        metrics=Metrics(shared_metrics),
     )
 
 
-def make_app(settings: Settings, db: Database) -> App:
-    """Return the ASGI application over a migrated database, with its housekeeping under way."""
-    service = make_service(settings, db)
+def make_app(settings: Settings, db: Database, *, shared_metrics: str | None = None) -> App:
+    """Return the ASGI application over a migrated database, with its housekeeping under way.
+
+    `shared_metrics` is the folder where several server processes put their counters together.
+    """
+    service = make_service(settings, db, shared_metrics=shared_metrics)
     stop = threading.Event()
     housekeeper = Housekeeper(db, service.activity, stop)
 
@@ -60,7 +65,7 @@ def make_app(settings: Settings, db: Database) -> App:
     return App(
         service,
         Router(ROUTES, prefix=settings.path_prefix),
-        metrics=Metrics(),
+        metrics=service.metrics,
         access_log=settings.access_log,
         on_stop=on_stop,
     )
@@ -70,7 +75,8 @@ def app_from_environment() -> App:
     """Return the application as a server process of `lodestream serve --workers N` runs it."""
     _end_with_parent()
     settings = read_settings()
-    return make_app(settings, open_database(settings))
+    shared_metrics = os.environ.get(METRICS_FOLDER)
+    return make_app(settings, open_database(settings), shared_metrics=shared_metrics)
 
 
 def _end_with_parent() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -67,6 +68,7 @@ def sync_comments(call: Call[CommentBatch]) -> SyncReply:
     counts = ingest.sync_comments(
         call.service.db, actor_id=call.actor.user_id, source=source, batch=batch
     )
+    count_ingested(call, counts)
     return SyncReply(
         counts.new,
         counts.updated,
@@ -84,8 +86,18 @@ def add_comments(call: Call[CommentBatch]) -> Reply:
     source = named_source(call)
     salt = call.service.catalogue.salt()
     batch = ingest.prepare_batch(call.body.comments, source=source, salt=salt)
-    ingest.add_comments(call.service.db, actor_id=call.actor.user_id, source=source, batch=batch)
+    counts = ingest.add_comments(
+        call.service.db, actor_id=call.actor.user_id, source=source, batch=batch
+    )
+    count_ingested(call, counts)
     return Reply(OK_REPLY)
+
+
+def count_ingested(call: Call[Any], counts: ingest.Counts) -> None:
+    """Count for the metrics what a committed batch did."""
+    call.service.metrics.ingested(
+        new=counts.new, updated=counts.updated, unchanged=counts.unchanged
+    )
 
 
 def get_comment(call: Call[None]) -> CommentReply:
@@ -185,7 +197,7 @@ def delete_comments(call: Call[None]) -> None:
     )
 
 
-def shown(call: Call[None], source: Source, front: bytes, *, markup: bool) -> bytes:
+def shown(call: Call[Any], source: Source, front: bytes, *, markup: bool) -> bytes:
     """Return a comment as the caller may see it."""
     comment = comment_of(front)
     if not markup:
@@ -195,7 +207,7 @@ def shown(call: Call[None], source: Source, front: bytes, *, markup: bool) -> by
     return comment
 
 
-def may_see_sensitive(call: Call[None], project_id: str) -> bool:
+def may_see_sensitive(call: Call[Any], project_id: str) -> bool:
     """Tell whether the caller may see the user properties that a source marks as sensitive."""
     return access.SOURCES_READ_SENSITIVE in access.permissions_in(call.actor, project_id)
 

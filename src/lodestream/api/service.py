@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from lodestream.api.metrics import Figures, Metrics
 from lodestream.store.activity import ActivityLog
 from lodestream.store.blobs import BlobStore
 from lodestream.store.catalogue import Catalogue
@@ -36,9 +37,12 @@ class Service:
     blobs: BlobStore
     limits: Limits = field(default_factory=Limits)
     threads: int = 8
+    poison_fetches: int = 5
+    metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.db)
+        self.figures = Figures(self.db, self.catalogue)
         self.activity = ActivityLog()
         self.advance: Prepared = advance_statement(self.db.dialect_name)
         self.position: Prepared = position_statement(self.db.dialect_name)

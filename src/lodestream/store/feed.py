@@ -54,6 +54,7 @@ class Feed:
     ) -> None:
         self._db = db
         self._sources = list(sources)
+        self.condition = condition
         self._filtered = condition is not None
         name = db.dialect_name
         self._range = Prepared(_range_query(), name)
@@ -66,6 +67,11 @@ class Feed:
         self._last = Prepared(LAST_POSITION, name)
         if not db.is_sqlite:
             self._merge = Prepared(_merge_query(condition), name)
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Keys of the sources."""
+        return tuple(self._sources)
 
     @property
     def is_one_range(self) -> bool:
@@ -95,9 +101,7 @@ class Feed:
         """Count the comments of the feed's sources after a place, matching or not."""
         probe = self._db.probe()
         rows, until = self._count.rows, MAX_POSITION
-        return sum(
-            rows(probe, source=key, after=after, until=until)[0][0] for key in self._sources
-        )
+        return sum(rows(probe, source=key, after=after, until=until)[0][0] for key in self._sources)
 
     def _read_range(self, after: int, size: int) -> Batch:
         probe, source = self._db.probe(), self._sources[0]

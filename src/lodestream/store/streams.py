@@ -135,7 +135,12 @@ def untag(tx: Writer, stream_id: str, positions: Sequence[int]) -> int:
 
 def note_fetches(tx: Writer, stream_id: str, seen: Activity) -> None:
     """Add what was seen of a stream's fetches since the last note."""
-    same = stream_activity.c.head == seen.head
+    # A fetch after an advance is the first of a new row of fetches, whatever it begins with.
+    advanced = sa.exists().where(
+        stream.c.id == stream_activity.c.stream_id,
+        stream.c.advanced_us > stream_activity.c.fetched_us,
+    )
+    same = sa.and_(stream_activity.c.head == seen.head, ~advanced)
     row = tx.execute(
         sa.update(stream_activity)
         .where(stream_activity.c.stream_id == stream_id)

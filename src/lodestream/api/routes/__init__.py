@@ -7,6 +7,7 @@ from lodestream.api.routes.admin import ADMIN
 from lodestream.api.routes.content import COMMENTS, SOURCES
 from lodestream.api.routes.datasets import DATASETS
 from lodestream.api.routes.files import FILES, INTAKE
+from lodestream.api.routes.lodestream import STATUS, SYSTEM
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
 from lodestream.api.routing import Route
 
@@ -18,5 +19,7 @@ ROUTES: tuple[Route, ...] = (
     *DATASETS,
     *STREAMS,
     *TRIGGERS,
+    *STATUS,
+    *SYSTEM,
     *ADMIN,
 )
