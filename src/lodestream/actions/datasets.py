@@ -94,7 +94,7 @@ def update_dataset(
     """
     check_given(change)
     with db.write() as tx:
-        before = datasets.lock(tx, dataset_id)
+        before = datasets.get(tx, dataset_id)
         after = _changed(tx, actor, before, change)
         relabelled = _save_labels(tx, before, after, change)
         if after == before and not relabelled:
@@ -110,7 +110,7 @@ def update_dataset(
 def delete_dataset(db: Database, *, actor: Actor, dataset_id: str) -> None:
     """Delete a dataset with its labels, fields and streams; its sources stay. Raises NotFound."""
     with db.write() as tx:
-        dataset = datasets.lock(tx, dataset_id)
+        dataset = datasets.get(tx, dataset_id)
         datasets.remove_dataset(tx, dataset_id)
         _record(tx, actor, "delete_dataset", dataset)
 
@@ -158,7 +158,7 @@ def _members(
 ) -> tuple[SourceMember, ...]:
     """Return the sources of a new list. What is in the dataset already needs no permission."""
     wanted = list(dict.fromkeys(ids))
-    found = datasets.hold_sources(tx, wanted)
+    found = datasets.find_sources(tx, wanted)
     known = {member.id for member in before}
     for source_id in wanted:
         member = found.get(source_id)

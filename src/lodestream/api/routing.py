@@ -138,6 +138,8 @@ class Router:
         return match
 
     def _search(self, path: str) -> Match | None:
+        if "\0" in path:
+            return None  # nothing has NUL in its name, and PostgreSQL would refuse to look for it
         parts = [part for part in path.split("/") if part]
         parts = self._without_prefix(parts)
         values: list[str] = []

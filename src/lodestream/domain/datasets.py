@@ -19,6 +19,7 @@ from lodestream.domain.fields import (
 )
 from lodestream.domain.ids import HEX16
 from lodestream.domain.labels import LabelDefNew, LabelGroup, LabelGroupNew
+from lodestream.domain.opaque import check_opaque
 
 MODEL_FAMILIES: Final = (
     "english",
@@ -47,6 +48,7 @@ _ZONE = (
     r"|Etc/[A-Za-z0-9+\-]+(?:/[A-Za-z0-9]+)?"
     r"|GMT0|GMT-0|GMT\+0|CST6CDT|EST5EDT|MST7MDT|PST8PDT)$"
 )
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Timezone = Annotated[str, Meta(max_length=128, pattern=_ZONE)]
 
 
@@ -67,8 +69,8 @@ class Locales(Struct, frozen=True, forbid_unknown_fields=True):
 class IterativeConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How a long document is read in pieces."""
 
-    max_num_calls: Annotated[int, Meta(gt=0)] | UnsetType | None = UNSET
-    chunk_size: Annotated[int, Meta(gt=0)] | UnsetType | None = UNSET
+    max_num_calls: Annotated[int, Meta(ge=1, le=2**31 - 1)] | UnsetType | None = UNSET
+    chunk_size: Annotated[int, Meta(ge=1, le=2**31 - 1)] | UnsetType | None = UNSET
 
 
 _OF_KIND: Final = {
@@ -95,14 +97,14 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The kind of model; all but `cm` is kept and returned only."""
 
     kind: Literal["cm", "doc_path_ixp", "gpt_ixp"] = "cm"
-    num_pages_per_chunk: int | UnsetType | None = UNSET
+    num_pages_per_chunk: Int64 | UnsetType | None = UNSET
     model_version: Literal["gpt_4o_2024_05_13"] | UnsetType | None = UNSET
     input_config: dict[str, Raw] | UnsetType | None = UNSET
     system_prompt_override: str | UnsetType | None = UNSET
     frequency_penalty: float | UnsetType | None = UNSET
     temperature: float | UnsetType | None = UNSET
     top_p: float | UnsetType | None = UNSET
-    seed: int | UnsetType | None = UNSET
+    seed: Int64 | UnsetType | None = UNSET
     flags: (
         Annotated[
             tuple[
@@ -127,6 +129,8 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
         foreign = given - _OF_KIND[self.kind]
         if foreign:
             raise ValueError(f"a model config of kind {self.kind!r} has no {min(foreign)!r}")
+        for name, value in (self.input_config or {}).items():
+            check_opaque(value, where=f"input_config.{name}")
         if self.kind == "gpt_ixp" and self.flags is UNSET:
             raise ValueError("a model config of kind 'gpt_ixp' needs `flags`")
 

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from lodestream.domain.errors import InvalidInput, Unprocessable
 from lodestream.domain.fields import FieldTypes
 from lodestream.domain.ids import HEX16, new_id
+from lodestream.domain.opaque import check_opaque
 
 DEFAULT_GROUP: Final = "default"
 SEPARATOR: Final = " > "
@@ -146,6 +147,7 @@ def _check_rule_set(rule_set: Raw | UnsetType) -> None:
     # Rules are passed on as they came; only their frame is checked.
     if rule_set is UNSET:
         return
+    check_opaque(rule_set, where="rule_set")
     try:
         msgspec.json.decode(rule_set, type=_RuleSet | None)
     except msgspec.ValidationError as error:
@@ -214,7 +216,7 @@ class LabelDefUpsert(_Given, kw_only=True):
     """A label to be created, or changed if there is one of this name."""
 
     name: LabelName
-    pretrained: BuiltinRequest | UnsetType = UNSET
+    pretrained: BuiltinRequest | UnsetType | None = UNSET
     moon_form: Annotated[list[MoonFormFieldChange], Meta(max_length=32)] | UnsetType = UNSET
     properties: Annotated[list[LabelProperty], Meta(max_length=128)] | UnsetType = UNSET
 
@@ -350,6 +352,23 @@ def merged_labels(
         change = changes.get(name)
         found[name] = label if change is None else changed_label(label, change, types)
     return tuple(found.values())
+
+
+def relabelled(labels: Sequence[LabelDef], old: str, new: str) -> tuple[LabelDef, ...]:
+    """Return the labels of a group after the label `old` was renamed, with what stands below it.
+
+    A label that comes to the name of another one is merged into it: the other's definition holds.
+
+    Raises Unprocessable if the name of a child would be too long.
+    """
+    moved = {label.name: renamed(label.name, old, new) for label in labels}
+    taken = {name for name, target in moved.items() if name == target}
+    found: dict[str, LabelDef] = {}
+    for label in labels:
+        target = moved[label.name]
+        if target == label.name or target not in taken:
+            found[target] = msgspec.structs.replace(label, name=target)
+    return tuple(found.get(name) or LabelDef(name) for name in with_parents(found))
 
 
 def require_unique_external_ids(labels: Iterable[LabelDef]) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from lodestream.domain.datasets import Dataset, Settings, SourceMember
-from lodestream.domain.errors import Conflict, NotFound
+from lodestream.domain.errors import NotFound
 from lodestream.domain.fields import EntityDef, GeneralField
 from lodestream.domain.labels import LabelGroupDefs
 from lodestream.store import labels, streams
@@ -22,26 +22,15 @@ from lodestream.store.tables import (
     label_group,
     project,
     source,
-    stream,
 )
 
 _Body = TypeVar("_Body")
 
 
-def require_exists(tx: Writer, dataset_id: str) -> None:
-    """Raise NotFound if the dataset went away since it was looked up; else keep it until commit."""
-    query = sa.select(dataset.c.id).where(dataset.c.id == dataset_id)
-    if tx.execute(query.with_for_update(read=True, key_share=True)).first() is None:
+def require_exists(tx: Reader, dataset_id: str) -> None:
+    """Raise NotFound if the dataset went away since it was looked up."""
+    if tx.execute(sa.select(dataset.c.id).where(dataset.c.id == dataset_id)).first() is None:
         raise NotFound("No such dataset")
-
-
-def lock(tx: Writer, dataset_id: str) -> Dataset:
-    """Return the dataset, which nobody else can change before this transaction ends.
-
-    Raises NotFound.
-    """
-    tx.execute(sa.select(dataset.c.id).where(dataset.c.id == dataset_id).with_for_update())
-    return get(tx, dataset_id)
 
 
 def source_ids(tx: Reader, dataset_id: str) -> list[str]:
@@ -101,32 +90,27 @@ def counts_by_source(tx: Reader, keys: Iterable[int]) -> dict[int, int]:
     return {row.source: row.datasets for row in tx.execute(query)}
 
 
-def hold_sources(tx: Writer, ids: Sequence[str]) -> dict[str, SourceMember]:
-    """Return those of the sources that exist, by id, and keep them until commit."""
+def find_sources(tx: Reader, ids: Sequence[str]) -> dict[str, SourceMember]:
+    """Return those of the sources that exist, by id."""
     query = sa.select(source.c.key, source.c.id, source.c.project_id).where(source.c.id.in_(ids))
-    rows = tx.execute(query.with_for_update(read=True, key_share=True))
-    return {row.id: SourceMember(row.key, row.id, row.project_id) for row in rows}
+    return {row.id: SourceMember(row.key, row.id, row.project_id) for row in tx.execute(query)}
 
 
 def insert(tx: Writer, new: Dataset, groups: Sequence[LabelGroupDefs]) -> None:
-    """Store a new dataset, with `groups` for its labels. Raises Conflict if its name is taken."""
+    """Store a new dataset, with `groups` for its labels."""
     row = {
         name: getattr(new, name)
         for name in ("id", "project_id", "name", "title", "description", "model_family")
     }
-    try:
-        tx.execute(
-            sa.insert(dataset).values(
-                **row,
-                has_sentiment=new.has_sentiment,
-                settings=msgspec.json.encode(new.settings).decode(),
-                created_us=new.created_us,
-                updated_us=new.updated_us,
-            )
+    tx.execute(
+        sa.insert(dataset).values(
+            **row,
+            has_sentiment=new.has_sentiment,
+            settings=msgspec.json.encode(new.settings).decode(),
+            created_us=new.created_us,
+            updated_us=new.updated_us,
         )
-    except sa.exc.IntegrityError:
-        # Another request took the name, or deleted the project, in the same instant.
-        raise Conflict(f"a dataset named {new.owner}/{new.name} exists") from None
+    )
     set_sources(tx, new.id, new.sources)
     set_entity_defs(tx, new.id, new.entity_defs)
     set_general_fields(tx, new.id, new.general_fields)
@@ -209,15 +193,9 @@ def set_general_fields(tx: Writer, dataset_id: str, found: Sequence[GeneralField
 
 
 def remove_dataset(tx: Writer, dataset_id: str) -> None:
-    """Delete a dataset with its labels, fields and streams; its sources stay.
-
-    Takes the lock on it first, so that nothing is added to it meanwhile.
-    """
-    tx.execute(sa.select(dataset.c.id).where(dataset.c.id == dataset_id).with_for_update())
-    for stream_id in tx.execute(
-        sa.select(stream.c.id).where(stream.c.dataset_id == dataset_id)
-    ).scalars():
-        streams.delete(tx, stream_id)
+    """Delete a dataset with its labels, fields and streams; its sources stay."""
+    for one in streams.list_streams(tx, [dataset_id]):
+        streams.delete(tx, one.id)
     groups = sa.select(label_group.c.name).where(label_group.c.dataset_id == dataset_id)
     for name in list(tx.execute(groups).scalars()):
         labels.delete_group(tx, dataset_id, name)

@@ -15,7 +15,6 @@ from lodestream.domain.labels import (
     LabelGroup,
     LabelGroupDefs,
     LabelGroupSettings,
-    decode_label,
     encode_label,
 )
 from lodestream.store.db import Reader, Writer
@@ -45,19 +44,17 @@ def list_groups(tx: Reader, dataset_ids: sa.Select[Any]) -> dict[str, list[Label
     return groups
 
 
-def find_group(tx: Reader, dataset_id: str, name: str) -> LabelGroup | None:
-    """Return a label group of a dataset, or None."""
-    one = sa.select(sa.literal(dataset_id))
-    groups = list_groups(tx, one).get(dataset_id, [])
-    return next((group for group in groups if group.name == name), None)
+def groups_of(tx: Reader, dataset_id: str) -> list[LabelGroup]:
+    """Return the label groups of a dataset, the oldest first."""
+    return list_groups(tx, sa.select(sa.literal(dataset_id))).get(dataset_id, [])
 
 
 def get_group(tx: Reader, dataset_id: str, name: str) -> LabelGroup:
     """Return a label group of a dataset. Raises NotFound."""
-    group = find_group(tx, dataset_id, name)
-    if group is None:
-        raise NotFound(f"No such label group: {name}")
-    return group
+    for group in groups_of(tx, dataset_id):
+        if group.name == name:
+            return group
+    raise NotFound(f"No such label group: {name}")
 
 
 def find_body(tx: Reader, dataset_id: str, group_name: str, name: str) -> Raw | None:
@@ -65,16 +62,6 @@ def find_body(tx: Reader, dataset_id: str, group_name: str, name: str) -> Raw | 
     query = sa.select(label_def.c.body).where(*_is(dataset_id, group_name, name))
     body: str | None = tx.execute(query).scalar_one_or_none()
     return None if body is None else Raw(body.encode())
-
-
-def list_labels(tx: Reader, dataset_id: str, group_name: str) -> list[LabelDef]:
-    """Return the labels of a group, in their order."""
-    query = (
-        sa.select(label_def.c.body)
-        .where(label_def.c.dataset_id == dataset_id, label_def.c.group_name == group_name)
-        .order_by(label_def.c.rank, label_def.c.name)
-    )
-    return [decode_label(body) for body in tx.execute(query).scalars()]
 
 
 def insert_groups(
@@ -143,11 +130,11 @@ def save_labels(
         tx.execute(sa.insert(label_def), [{**row, **more} for row in fresh])
 
 
-def count(tx: Reader, dataset_id: str) -> int:
-    """Return how many labels a dataset has, in all groups."""
-    query = sa.select(sa.func.count()).where(label_def.c.dataset_id == dataset_id)
-    number: int = tx.execute(query).scalar_one()
-    return number
+def next_rank(tx: Reader, dataset_id: str) -> int:
+    """Return the rank of the next label group of a dataset."""
+    query = sa.select(sa.func.max(label_group.c.rank)).where(label_group.c.dataset_id == dataset_id)
+    last: int | None = tx.execute(query).scalar_one()
+    return 0 if last is None else last + 1
 
 
 def _is(dataset_id: str, group_name: str, name: str) -> Iterable[sa.ColumnElement[bool]]:

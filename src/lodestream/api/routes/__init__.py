@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from lodestream.api.routes.admin import ADMIN
 from lodestream.api.routes.content import COMMENTS, SOURCES
-from lodestream.api.routes.datasets import DATASETS
+from lodestream.api.routes.datasets import DATASETS, LABEL_DEFS, LABEL_GROUPS, SOURCE_STATISTICS
 from lodestream.api.routes.files import FILES, INTAKE
 from lodestream.api.routes.lodestream import STATUS, SYSTEM
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
@@ -17,6 +17,9 @@ ROUTES: tuple[Route, ...] = (
     *FILES,
     *INTAKE,
     *DATASETS,
+    *LABEL_DEFS,
+    *LABEL_GROUPS,
+    *SOURCE_STATISTICS,
     *STREAMS,
     *TRIGGERS,
     *STATUS,

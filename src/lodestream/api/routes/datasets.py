@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lodestream.api import datasets
+from lodestream.api import datasets, exports, labels, statistics, summaries
 from lodestream.api.routing import (
+    Query,
     Route,
     lists_where,
     needs_object,
@@ -89,5 +90,184 @@ DATASETS = (
         datasets.list_project_datasets,
         needs_project(a.VOC_READONLY),
         reply=datasets.DatasetsReply,
+    ),
+    Route(
+        "POST",
+        _V1 + _DATASET + "/export",
+        "exportDataset",
+        "datasets",
+        exports.export_dataset,
+        needs_project(a.DATASETS_EXPORT),
+        body=exports.ExportRequest,
+        reply=exports.ExportReply,
+        body_optional=True,
+        # Reads, but for one audit entry: it must not stand in the way of writers.
+        writes=False,
+    ),
+    Route(
+        "GET",
+        _PRIVATE + _DATASET + "/labellers/status",
+        "getDatasetStatus",
+        "datasets",
+        summaries.dataset_status,
+        needs_project(a.VOC_READONLY),
+        reply=summaries.DatasetStatusReply,
+    ),
+    Route(
+        "POST",
+        _PRIVATE + _DATASET + "/statistics",
+        "getDatasetStatistics",
+        "datasets",
+        statistics.dataset_statistics,
+        needs_project(a.VOC_READONLY),
+        body=statistics.StatisticsRequest,
+        reply=statistics.StatisticsReply,
+        body_optional=True,
+        writes=False,
+    ),
+    Route(
+        "POST",
+        _PRIVATE + _DATASET + "/summary",
+        "getDatasetSummary",
+        "datasets",
+        summaries.dataset_summary,
+        needs_project(a.VOC_READONLY),
+        body=summaries.SummaryRequest,
+        reply=summaries.SummaryReply,
+        body_optional=True,
+        writes=False,
+    ),
+    Route(
+        "GET",
+        _PRIVATE + _DATASET + "/user-properties",
+        "getDatasetUserPropertiesSummary",
+        "datasets",
+        summaries.user_properties,
+        needs_project(a.VOC_READONLY),
+        reply=summaries.PropertiesReply,
+    ),
+    Route(
+        "POST",
+        _PRIVATE + _DATASET + "/user-properties/values",
+        "queryDatasetUserPropertyValues",
+        "datasets",
+        summaries.user_property_values,
+        needs_project(a.VOC_READONLY),
+        body=summaries.ValuesRequest,
+        reply=summaries.PropertyReply,
+        query=(Query("full_name", required=True),),
+        body_optional=True,
+        writes=False,
+    ),
+)
+
+SOURCE_STATISTICS = (
+    Route(
+        "POST",
+        _V1 + "/sources/{owner}/{source_name}/statistics",
+        "getSourceStatistics",
+        "sources",
+        statistics.source_statistics,
+        needs_project(a.SOURCES_READ),
+        body=statistics.SourceStatisticsRequest,
+        reply=statistics.SourceStatisticsReply,
+        body_optional=True,
+        writes=False,
+    ),
+    Route(
+        "GET",
+        _V1 + "/sources/{owner}/{source_name}/threads",
+        "getThreadsBySource",
+        "sources",
+        statistics.source_threads,
+        needs_project(a.SOURCES_READ),
+        reply=statistics.ThreadsReply,
+    ),
+)
+
+_LABELS = _PRIVATE + _DATASET + "/labels/{label_group_name}"
+_GROUPS = _PRIVATE + _DATASET + "/label-groups"
+_LABEL_NAME = (Query("label_name", required=True),)
+
+LABEL_DEFS = (
+    Route(
+        "PUT",
+        _LABELS,
+        "createLabelDefsBulk",
+        "label_defs",
+        labels.upsert_labels,
+        needs_project(a.VOC),
+        body=labels.LabelsRequest,
+    ),
+    Route(
+        "GET",
+        _LABELS,
+        "getLabelDef",
+        "label_defs",
+        labels.get_label,
+        needs_project(a.VOC_READONLY),
+        reply=labels.LabelReply,
+        query=_LABEL_NAME,
+    ),
+    Route(
+        "POST",
+        _LABELS,
+        "updateLabelDef",
+        "label_defs",
+        labels.update_label,
+        needs_project(a.DATASETS_REVIEW),
+        body=labels.LabelRequest,
+        reply=labels.LabelChangedReply,
+        query=_LABEL_NAME,
+    ),
+    Route(
+        "DELETE",
+        _LABELS,
+        "deleteLabelDef",
+        "label_defs",
+        labels.delete_label,
+        needs_project(a.DATASETS_REVIEW),
+        reply=labels.LabelDeletedReply,
+        query=_LABEL_NAME,
+    ),
+)
+
+LABEL_GROUPS = (
+    Route(
+        "GET",
+        _GROUPS,
+        "getAllLabelGroups",
+        "label_groups",
+        labels.list_groups,
+        needs_project(a.VOC_READONLY),
+        reply=labels.LabelGroupsReply,
+    ),
+    Route(
+        "GET",
+        _GROUPS + "/{label_group_name}",
+        "getLabelGroup",
+        "label_groups",
+        labels.get_group,
+        needs_project(a.VOC_READONLY),
+        reply=labels.LabelGroupReply,
+    ),
+    Route(
+        "POST",
+        _GROUPS + "/{label_group_name}",
+        "createLabelGroup",
+        "label_groups",
+        labels.create_group,
+        needs_project(a.VOC),
+        body=labels.LabelGroupRequest,
+        reply=labels.LabelGroupReply,
+        body_optional=True,
+    ),
+    Route(
+        "DELETE",
+        _GROUPS + "/{label_group_name}",
+        "deleteLabelGroup",
+        "label_groups",
+        labels.delete_group,
+        needs_project(a.VOC),
     ),
 )

@@ -1,0 +1,94 @@
+"""Which comments a caller may have counted, summed up or exported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Raw, UnsetType
+
+from lodestream.api.calls import Call
+from lodestream.api.comments import may_see_sensitive
+from lodestream.api.datasets import may_read
+from lodestream.domain import access
+from lodestream.domain.attributes import AttributeFilter, read_attributes
+from lodestream.domain.errors import PermissionMissing
+from lodestream.domain.filters import CommentFilter, parse_filter
+from lodestream.domain.sources import Source, hidden_properties
+from lodestream.store import sources, streams
+from lodestream.store.db import Reader
+from lodestream.store.statistics import Selection, select, with_attachments
+
+
+def readable_sources(call: Call[Any], tx: Reader, dataset_id: str) -> list[Source]:
+    """Return the sources of a dataset that the caller may read, in the order they were set.
+
+    The others are not there for him, which `limited_access` of the dataset tells.
+    """
+    return [
+        source
+        for source in sources.list_in_dataset(tx, dataset_id)
+        if may_read(call.actor, source.project_id)
+    ]
+
+
+def select_in_dataset(
+    call: Call[Any],
+    tx: Reader,
+    dataset_id: str,
+    comment_filter: Raw | UnsetType,
+    attribute_filters: Sequence[AttributeFilter],
+    *,
+    where: str,
+    label_filter: Sequence[str] = (),
+) -> Selection:
+    """Return the comments of a dataset that the caller may read and that pass the filters.
+
+    `label_filter` is the old form of a filter by labels.
+
+    Raises InvalidInput for what is no filter, PermissionMissing if one asks for a user property
+    that is hidden from the caller.
+    """
+    parsed = CommentFilter() if not comment_filter else parse_filter(comment_filter, where=where)
+    required = read_attributes(attribute_filters)
+    stream_ids = {}
+    if parsed.trigger_exceptions:
+        stream_ids = {one.name: one.id for one in streams.list_streams(tx, [dataset_id])}
+    selection = select_comments(
+        call,
+        tx,
+        readable_sources(call, tx, dataset_id),
+        parsed,
+        stream_ids=stream_ids,
+        # No operation of this version assigns or predicts labels.
+        never=required.never or bool(label_filter),
+    )
+    if required.attachments is None:
+        return selection
+    return with_attachments(tx, selection, required.attachments)
+
+
+def select_comments(
+    call: Call[Any],
+    tx: Reader,
+    found: Sequence[Source],
+    comment_filter: CommentFilter,
+    *,
+    stream_ids: dict[str, str] | None = None,
+    never: bool = False,
+) -> Selection:
+    """Return the comments of sources that pass a filter.
+
+    Raises PermissionMissing if it asks for a user property that is hidden from the caller: what it
+    lets through would tell the values.
+    """
+    hidden = {
+        source.key: hidden_properties(source.sensitive_properties)
+        for source in found
+        if source.sensitive_properties and not may_see_sensitive(call, source.project_id)
+    }
+    if any(not names.isdisjoint(comment_filter.user_properties) for names in hidden.values()):
+        raise PermissionMissing(access.SOURCES_READ_SENSITIVE)
+    return select(
+        tx, found, comment_filter, stream_ids=stream_ids or {}, hidden=hidden, never=never
+    )
