@@ -174,26 +174,22 @@ def delete_comments(call: Call[None]) -> None:
     """Delete comments by id; unknown ids are no error."""
     source = named_source(call)
     request = call.request
-    literal = request.query_all("id")
+    literal = [text for text in request.query_all("id") if text]
     wanted = [one for text in request.query_all("ids") for one in text.split(",") if one]
+    # A generated client may send `id=a,b`; but an id may contain commas itself.
+    stored = _stored(call, source, [text for text in literal if "," in text])
     for text in literal:
-        # A generated client may send `id=a,b`; but an id may contain commas itself.
-        wanted.append(text)
-        if "," in text:
-            wanted += [one for one in text.split(",") if one]
+        wanted += [text] if text in stored else [one for one in text.split(",") if one]
     if not wanted:
         raise InvalidInput("query parameter 'id': at least one comment id expected")
-    if len(literal) > MOST_DELETED or len(set(wanted)) > 2 * MOST_DELETED:
+    if len(wanted) > MOST_DELETED:
         raise InvalidInput(f"at most {MOST_DELETED} comments can be deleted at once")
-    salt = call.service.catalogue.salt()
-    if any("," in text for text in literal):
-        wanted = _literal_first(call, source, literal, wanted)
     ingest.delete_comments(
         call.service.db,
         actor_id=call.actor.user_id,
         source=source,
         ids=[one for one in dict.fromkeys(wanted) if is_comment_id(one)],
-        salt=salt,
+        salt=call.service.catalogue.salt(),
     )
 
 
@@ -217,20 +213,15 @@ def with_annotation_mark(comment: bytes, annotated: bool) -> bytes:
     return b'%s,"has_annotations":%s}' % (comment[:-1], b"true" if annotated else b"false")
 
 
-def _literal_first(
-    call: Call[None], source: Source, literal: list[str], wanted: list[str]
-) -> list[str]:
-    """An id with commas that is stored is meant as it stands, and its pieces are not."""
+def _stored(call: Call[None], source: Source, ids: list[str]) -> set[str]:
+    """Return those of the ids that the source holds."""
+    possible = [one for one in ids if is_comment_id(one)]
+    if not possible:
+        return set()
     tag, salt = source_tag(source.key), call.service.catalogue.salt()
-    hashes = {
-        one: key_hash(one, salt=salt, source_tag=tag)
-        for one in literal
-        if "," in one and is_comment_id(one)
-    }
+    hashes = {one: key_hash(one, salt=salt, source_tag=tag) for one in possible}
     with call.service.db.read() as tx:
-        stored = store.find_positions(tx, source.key, hashes)
-    pieces = {piece for one in stored for piece in one.split(",")} - set(literal)
-    return [one for one in wanted if one not in pieces]
+        return set(store.find_positions(tx, source.key, hashes))
 
 
 def _instant(text: str | None, name: str) -> int | None:

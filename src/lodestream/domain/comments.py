@@ -17,6 +17,7 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import lru_cache
+from sys import float_info
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -284,6 +285,10 @@ def _checked_properties(
                     f"{MAX_PROPERTY_CHARS} characters"
                 )
             blank = blank or not value.strip()
+        elif not -float_info.max <= value <= float_info.max:
+            raise InvalidInput(
+                f"comment {comment_id!r}: user_properties[{name!r}]: the number is too large"
+            )
     if blank:
         return {n: v for n, v in properties.items() if not isinstance(v, str) or v.strip()}
     return properties
@@ -299,8 +304,17 @@ def _check_message(comment_id: str, message: Message) -> None:
         if part is UNSET:
             continue
         for markup in (part.text_markup, part.translated_from_markup):
-            if markup is not UNSET and bytes(markup)[:1] not in (b"[", b"{"):
+            if markup is not UNSET and not _is_tree(markup):
                 raise InvalidInput(f"comment {comment_id!r}: markup must be an array of nodes")
+
+
+def _is_tree(markup: Raw) -> bool:
+    # What is passed on as it came has to be sound JSON down to every text in it; and until it is
+    # decoded nobody has looked for bytes that are no UTF-8, or for lone surrogates.
+    try:
+        return isinstance(msgspec.json.decode(markup), list | dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 _PREFIX: Final = len('{"comment":')
@@ -385,8 +399,6 @@ def without_markup(comment: bytes) -> bytes:
 
 def without_properties(comment: bytes, hidden: frozenset[str]) -> bytes:
     """Return a comment's JSON without the user properties whose full names are `hidden`."""
-    if b'"user_properties":{}' in comment:
-        return comment
     fields = msgspec.json.decode(comment, type=dict[str, Raw])
     properties = msgspec.json.decode(fields["user_properties"], type=dict[str, Any])
     kept = {name: value for name, value in properties.items() if name not in hidden}
