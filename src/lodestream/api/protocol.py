@@ -79,7 +79,9 @@ class LodestreamProtocol(HttpToolsProtocol):
             return None
         if self.parser.get_http_version() != "1.1" or self.parser.should_upgrade():
             return None
-        app: App = self.config.loaded_app
+        app = self.config.loaded_app
+        if not isinstance(app, App):
+            return None  # behind a trusted proxy uvicorn stands before it, to read its headers
         client = self.client[0] if self.client else ""
         method: bytes = self.parser.get_method()
         return app.find_quick(method, self.url, self.headers, client)
