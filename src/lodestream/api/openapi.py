@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import inspect
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
 
@@ -152,18 +154,18 @@ class Description:
         return Reply(self.json)
 
 
-_PAGE_POLICY: Final = (
-    b"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    b"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-    b"frame-ancestors 'none'"
-)
-
-
 def get_page(_call: Call[Any]) -> Reply:
     """Return a page on which to read about the operations and to try them."""
     page = files("lodestream.api").joinpath("docs.html").read_bytes()
+    script = page.partition(b"<script>")[2].partition(b"</script>")[0]
+    # The page holds a token: no script runs in it but its own, and it talks to this server only.
+    policy = (
+        b"default-src 'none'; script-src 'sha256-%s'; style-src 'unsafe-inline'; "
+        b"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        b"frame-ancestors 'none'"
+    ) % b64encode(sha256(script).digest())
     headers = [
-        (b"content-security-policy", _PAGE_POLICY),
+        (b"content-security-policy", policy),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
     ]
@@ -207,9 +209,9 @@ def document(routes: Sequence[Route]) -> Json:
 
 def summary_of(route: Route) -> tuple[str, str]:
     """Return the first sentence of what a route does, and the rest."""
-    text = inspect.cleandoc(route.handler.__doc__ or "")
-    first, _, rest = text.partition("\n\n")
-    return _one_line(first), _paragraphs(rest)
+    text = _paragraphs(inspect.cleandoc(route.handler.__doc__ or ""))
+    match = re.match(r"(.+?)\.(?:\s+|$)(.*)", text, re.DOTALL)
+    return (match[1], match[2]) if match else (text, "")
 
 
 def permissions_of(route: Route) -> Json:
@@ -233,7 +235,7 @@ def _operation(route: Route, path: str) -> Json:
     operation: Json = {
         "operationId": route.operation,
         "tags": [route.area],
-        "summary": first.removesuffix("."),
+        "summary": first,
         "parameters": [
             *map(_path_parameter, names, route.parameters),
             *map(_query, route.query),

@@ -216,7 +216,7 @@ class ResultsReply(Struct):
     num_filtered: int
     more_results: bool
     continuation: str
-    model: None = None
+    model: UnsetType | None = UNSET
     status: str = "ok"
 
 

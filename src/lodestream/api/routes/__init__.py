@@ -6,12 +6,13 @@ from __future__ import annotations
 from lodestream.api.routes.admin import ADMIN
 from lodestream.api.routes.content import COMMENTS, SOURCES
 from lodestream.api.routes.datasets import DATASETS, LABEL_DEFS, LABEL_GROUPS, SOURCE_STATISTICS
+from lodestream.api.routes.docs import description_routes
 from lodestream.api.routes.files import FILES, INTAKE
 from lodestream.api.routes.lodestream import STATUS, SYSTEM
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
 from lodestream.api.routing import Route
 
-ROUTES: tuple[Route, ...] = (
+_DESCRIBED: tuple[Route, ...] = (
     *SOURCES,
     *COMMENTS,
     *FILES,
@@ -26,3 +27,5 @@ ROUTES: tuple[Route, ...] = (
     *SYSTEM,
     *ADMIN,
 )
+
+ROUTES: tuple[Route, ...] = (*_DESCRIBED, *description_routes(_DESCRIBED))
