@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.processes import ServerProcess, environment, free_port
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,15 +35,9 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
-        scripts = Path(sys.executable).parent
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("LODESTREAM_")},
-            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-            "LODESTREAM_PORT": str(self.port),
-        }
-        self.server: subprocess.Popen[bytes] | None = None
-        self.log = folder / "server.log"
+        self.port = free_port()
+        self.environment = environment(self.port)
+        self.server: ServerProcess | None = None
         self.output: dict[str, str] = {}
 
     def follow(self, page: str) -> None:
@@ -61,9 +50,10 @@ class Reader:
 
     def type(self, text: str) -> None:
         """Run a block of commands; keep its output under its text."""
-        last = text.strip().splitlines()[-1].rstrip("\\").strip()
-        if re.search(r"lodestream (serve|demo)$", last):
-            self._start(last.rpartition("lodestream ")[2])
+        serving = re.search(r"lodestream (serve|demo)$", text.strip())
+        if serving:
+            command = [serving[1]]
+            self.server = ServerProcess(self.folder, self.environment, command=command)
             return
         if text.startswith("node ") and shutil.which("node") is None:
             return
@@ -77,7 +67,8 @@ class Reader:
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}\n{self._tail()}"
+        log = "" if self.server is None else self.server.tail()
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}\n{log}"
         self.output[text.strip()] = done.stdout
 
     def said(self, beginning: str) -> str:
@@ -87,31 +78,7 @@ class Reader:
     def stop(self) -> None:
         """Stop the server as Ctrl-C does."""
         if self.server is not None:
-            self.server.send_signal(signal.SIGINT)
-            assert self.server.wait(30) == 0, self._tail()
-
-    def _start(self, command: str) -> None:
-        with self.log.open("wb") as log:
-            self.server = subprocess.Popen(
-                ["lodestream", command],
-                executable=shutil.which("lodestream", path=self.environment["PATH"]),
-                cwd=self.folder,
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        for _ in range(300):
-            assert self.server.poll() is None, self._tail()
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).close()
-            except urllib.error.URLError:
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError(f"the server does not answer\n{self._tail()}")
-
-    def _tail(self) -> str:
-        return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
+            self.server.stop()
 
 
 # Variables and functions live on from block to block, as in a terminal.
@@ -121,12 +88,6 @@ set -eo pipefail
 eval "$1"
 { declare -f; declare -p | grep -vE '^declare -[a-zA-Z]*r'; } >.shell 2>/dev/null
 """
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture
