@@ -20,6 +20,7 @@ from lodestream.domain.filters import (
     matches,
     parse_filter,
 )
+from lodestream.domain.ids import HEX16
 from lodestream.domain.times import parse_us
 
 SOURCE = "18ba5ce699f8da1f"
@@ -141,7 +142,7 @@ def test_an_echo_keeps_keys_order_and_spelling() -> None:
         ({"sources": None}, "comment_filter.sources: Expected `array`, got `null`"),
         (
             {"sources": ["ABC"]},
-            "comment_filter.sources[0]: Expected `str` matching regex '^[0-9a-f]{16}$'",
+            f"comment_filter.sources[0]: Expected `str` matching regex {HEX16!r}",
         ),
         ({"reviewed": None}, "comment_filter.reviewed: Expected `str`, got `null`"),
         ({"reviewed": "all"}, "comment_filter.reviewed: Invalid enum value 'all'"),

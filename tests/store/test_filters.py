@@ -222,6 +222,7 @@ PEOPLE = [
     "example.org",
     "x@localhost",
     "a@b@example.org",
+    "a\x9cb@example.org",
     "odd@example.org>",
     "tab\t@example.org",
     "x@example.com.",
@@ -316,7 +317,7 @@ comments = st.builds(
 def lists(*keys: str, members: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]]:
     # Long lists are compiled in another way than short ones.
     few = st.lists(members, max_size=3)
-    return {key: few | st.lists(members, min_size=9, max_size=20) for key in keys}
+    return {key: few | st.lists(members, min_size=17, max_size=24) for key in keys}
 
 
 def predicate(

@@ -38,8 +38,11 @@ ADDRESS_TAGS: Final = "\x90\x91\x92\x93"
 TEXT_TAGS: Final = "\x94\x95\x96\x97"
 FULL_FORM_TAGS: Final = "\x98\x99\x9a\x9b"
 
+# Stands for an @ in a local part, so that the first @ of an entry is the one before the domain.
+INNER_AT: Final = "\x9c"
+
 # PostgreSQL cannot store NUL inside JSONB.
-_RESERVED = re.compile("[\x00\x7f\x90-\x9b]")
+_RESERVED = re.compile("[\x00\x7f\x90-\x9c]")
 _UNSAFE_IN_NAME = re.compile('[\x00-\x1f\x7f"%\\\\]')
 _encode = msgspec.json.Encoder().encode
 _pack = struct.Struct(">d").pack
@@ -156,8 +159,8 @@ def _entries(role: int, participant: str) -> str:
     whole = fold(participant)
     if not whole.endswith(">") and whole.count(".") < 2:
         # The plain case, `name@example.com`, is nearly every case: two thirds of the time saved.
-        local, at, domain = whole.rpartition("@")
-        if at:
+        local, at, domain = whole.partition("@")
+        if at and "@" not in domain:
             return f"{local}@{ADDRESS_TAGS[role]}{domain}{SEPARATOR}"
     address = address_of(whole)
     entries = _address_entry(role, address) + SEPARATOR
@@ -178,7 +181,7 @@ def _address_entry(role: int, address: str) -> str:
         return TEXT_TAGS[role] + address
     organisation = organisation_of(domain)
     subdomain = domain[: len(domain) - len(organisation)]
-    return f"{local}@{subdomain}{ADDRESS_TAGS[role]}{organisation}"
+    return f"{local.replace('@', INNER_AT)}@{subdomain}{ADDRESS_TAGS[role]}{organisation}"
 
 
 def participant_mark(role: Role, participant: str) -> str:

@@ -38,8 +38,8 @@ from lodestream.store.tables import comment, stream_exception
 Condition = sa.ColumnElement[bool]
 
 _RECIPIENTS: Final[tuple[Role, ...]] = ("to", "cc", "bcc")
-# Beyond this many marks they are bound as one array, so that no expression grows without bound.
-_SEARCHES_SPELLED_OUT: Final = 8
+# Beyond this many marks another way is cheaper, and no expression grows without bound.
+_SEARCHES_SPELLED_OUT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def _participants(
         _lists(
             predicate.one_of,
             predicate.not_one_of,
-            lambda members: has(_participant_marks(roles, members)),
+            lambda members: _has_participant(access, column, _participant_marks(roles, members)),
             is_missing=_not(has_any),
             include_missing=missing,
         )
@@ -198,7 +198,12 @@ def _participants(
             _lists(
                 predicate.domain_one_of,
                 predicate.domain_not_one_of,
-                lambda members: has(facets.domain_mark(r, m) for r in roles for m in members),
+                lambda members: _has_participant(
+                    access,
+                    column,
+                    list(dict.fromkeys(facets.domain_mark(r, m) for r in roles for m in members)),
+                    by_domain=True,
+                ),
                 is_missing=_not(has_domain),
                 include_missing=missing,
             )
@@ -216,6 +221,27 @@ def _participants(
             )
         )
     return conditions
+
+
+def _has_participant(
+    access: _Access,
+    column: sa.ColumnElement[Any],
+    marks: Sequence[str],
+    *,
+    by_domain: bool = False,
+) -> Condition:
+    """Tell whether any of the marks is there: marks of participants, or of domains.
+
+    Few marks are searched for. For many it is cheaper to look up each entry among them.
+    """
+    if len(marks) <= _SEARCHES_SPELLED_OUT:
+        return access.has_mark(column, marks)
+    entries = access.entries(column)
+    part: sa.ColumnElement[str] = entries.c.value
+    if by_domain:
+        part = sa.func.substr(part, access.position(part, "@"), type_=sa.Text)
+    found = access.is_in(part, [mark.strip(facets.SEPARATOR) for mark in marks])
+    return sa.exists().select_from(entries).where(found).correlate_except(entries)
 
 
 def _participant_marks(roles: Iterable[Role], members: Iterable[str]) -> list[str]:
