@@ -21,11 +21,6 @@ from tests.processes import ServerProcess, environment, free_port
 
 RE = os.environ.get("LODESTREAM_TEST_RE") or shutil.which("re")
 
-pytestmark = pytest.mark.skipif(
-    RE is None,
-    reason="NO `re`: cargo install reinfer-cli --version 0.35.0 --locked, or LODESTREAM_TEST_RE",
-)
-
 TOKEN = "vendor-test-token"
 CURL = ("curl", "-sS", "--fail-with-body", "-H", f"Authorization: Bearer {TOKEN}")
 
@@ -76,6 +71,10 @@ class Vendor:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    if RE is None:
+        pytest.skip(
+            "NO `re`: cargo install reinfer-cli --version 0.35.0 --locked, or LODESTREAM_TEST_RE"
+        )
     folder = tmp_path_factory.mktemp("server")
     given = environment(free_port(), LODESTREAM_ADMIN_TOKEN=TOKEN)
     running = ServerProcess(folder, given, command=["serve"])
