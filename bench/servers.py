@@ -32,6 +32,10 @@ class Skipped(Exception):
     """Something that a figure needs is not on this machine."""
 
 
+class DidNotStart(Exception):
+    """A process ended, or did nothing for too long, before it could be used."""
+
+
 class Server:
     """A running server process and how to reach it."""
 
@@ -90,7 +94,7 @@ class Postgres:
 def serve(*, postgres: Postgres | None = None) -> Iterator[Server]:
     """Run a server on a free port, with a data folder of its own; stop it and remove both.
 
-    Raises RuntimeError with the end of its log if it does not come up.
+    Raises DidNotStart with the end of its log.
     """
     token = secrets.token_hex(20)
     with scratch_folder() as folder:
@@ -163,20 +167,20 @@ def run(
 
 
 def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Wait until a process listens. Raises RuntimeError with the end of its log if it does not."""
+    """Wait until a process listens. Raises DidNotStart with the end of its log."""
     for _ in attempts(process, log):
         with contextlib.suppress(OSError), _connected(port):
             return
 
 
 def attempts(process: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
-    """Yield now and then while a process comes up; raise RuntimeError when it is too late."""
+    """Yield now and then while a process comes up; raise DidNotStart when it is too late."""
     end = time.monotonic() + _START_S
     while process.poll() is None and time.monotonic() < end:
         yield
         time.sleep(0.05)
-    tail = log.read_bytes()[-2000:].decode(errors="replace")
-    raise RuntimeError(f"{process.args!r} did not come up:\n{tail}")
+    tail = log.read_bytes()[-1000:].decode(errors="replace")
+    raise DidNotStart(f"it did not start; its log ends with\n{tail}")
 
 
 @contextlib.contextmanager

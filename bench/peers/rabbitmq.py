@@ -76,6 +76,8 @@ def running() -> Iterator[Peer]:
     registry, client = program("epmd"), library("aio_pika")
     with scratch_folder() as folder, asyncio.Runner() as runner:
         port, registry_port = machine.free_port(), machine.free_port()
+        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
+        (folder / "environment.conf").touch()
         environment = _environment(folder, port, registry_port)
         names = [registry, "-address", "127.0.0.1", "-port", str(registry_port)]
         with (
@@ -102,8 +104,9 @@ def _environment(folder: Path, port: int, registry_port: int) -> dict[str, str]:
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "ERL_EPMD_PORT": str(registry_port),
         "RABBITMQ_NODENAME": f"bench{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
+        # Both stand before what the system has under /etc, which may name another port.
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "environment.conf"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_DIST_PORT": str(machine.free_port()),
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "logs"),

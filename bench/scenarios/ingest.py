@@ -10,7 +10,7 @@ from bench.client import dumps
 from bench.measure import Sample, Stopwatch, alternate, speed_ratio
 from bench.peers import redis
 from bench.peers.peer import Peer
-from bench.servers import Skipped, serve
+from bench.servers import DidNotStart, Skipped, serve
 from bench.streams import Account, Source
 from bench.texts import BATCH, ids
 
@@ -63,7 +63,7 @@ def run(bench: Bench) -> Iterator[Figure]:
         }
         try:
             peer = stack.enter_context(redis.running())
-        except Skipped as why:
+        except (Skipped, DidNotStart) as why:
             bench.skip("ingest beside Redis", why)
         else:
             messages = [dumps(bench.texts.comment(number)) for number in range(count)]

@@ -12,7 +12,7 @@ from bench.measure import Sample, Stopwatch, alternate, speed_ratio
 from bench.peers import nats, nginx, pgmq, rabbitmq, redis
 from bench.peers.peer import Peer
 from bench.scenarios.fetch import draining
-from bench.servers import Skipped
+from bench.servers import DidNotStart, Skipped
 from bench.streams import Stream, check
 
 
@@ -48,7 +48,7 @@ def run(bench: Bench) -> Iterator[Figure]:
             try:
                 with match.running() as peer:
                     yield from _compare(bench, match, peer, stream, wanted, messages)
-            except Skipped as why:
+            except (Skipped, DidNotStart) as why:
                 bench.skip(match.name, why)
 
 
