@@ -6,8 +6,9 @@ change holds for the server's next request.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -27,8 +28,11 @@ from lodestream.domain.errors import NotFound
 from lodestream.domain.ids import is_id
 from lodestream.domain.times import format_us
 from lodestream.domain.users import OPERATOR, Token, User
+from lodestream.settings import Settings
 from lodestream.store import accounts, tokens
 from lodestream.store.db import Reader
+
+Names: TypeAlias = tuple[str, ...]
 
 _GLOBAL = click.option(
     "--global-permission",
@@ -185,26 +189,14 @@ def grant(
     database_url: str | None,
 ) -> None:
     """Grant permissions, besides those that the user has."""
-    added = access.parse_global_permissions(global_permissions)
-    in_projects = _in_projects(project, permissions)
 
-    def more(held: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    def more(held: Names, new: Names) -> Names:
         return tuple(dict.fromkeys((*held, *new)))
 
-    with migrated_database(settings_from(data=data, database_url=database_url)) as db:
-        with db.read() as tx:
-            before = _find_user(tx, username)
-        held = {one.project: one.permissions for one in before.grants}
-        after = user_actions.update_user(
-            db,
-            actor=OPERATOR,
-            user_id=before.id,
-            global_permissions=more(before.global_permissions, added),
-            in_projects={
-                name: more(held.get(name, ()), names) for name, names in in_projects.items()
-            },
-        )
-    _show(after, as_json=as_json)
+    added = access.parse_global_permissions(global_permissions)
+    in_projects = _in_projects(project, permissions)
+    settings = settings_from(data=data, database_url=database_url)
+    _show(_change(settings, username, more, added, in_projects), as_json=as_json)
 
 
 @user.command("revoke")
@@ -224,28 +216,16 @@ def revoke(
     database_url: str | None,
 ) -> None:
     """Take permissions away; `--permission all` takes the user out of the project."""
+
+    def fewer(held: Names, gone: Names) -> Names:
+        return tuple(name for name in held if name not in gone)
+
     removed = access.parse_global_permissions(global_permissions)
     in_projects = _in_projects(project, permissions)
     if "all" in permissions:
         in_projects = {name: tuple(access.PROJECT_PERMISSIONS) for name in in_projects}
-
-    def fewer(held: tuple[str, ...], gone: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in held if name not in gone)
-
-    with migrated_database(settings_from(data=data, database_url=database_url)) as db:
-        with db.read() as tx:
-            before = _find_user(tx, username)
-        held = {one.project: one.permissions for one in before.grants}
-        after = user_actions.update_user(
-            db,
-            actor=OPERATOR,
-            user_id=before.id,
-            global_permissions=fewer(before.global_permissions, removed),
-            in_projects={
-                name: fewer(held.get(name, ()), names) for name, names in in_projects.items()
-            },
-        )
-    _show(after, as_json=as_json)
+    settings = settings_from(data=data, database_url=database_url)
+    _show(_change(settings, username, fewer, removed, in_projects), as_json=as_json)
 
 
 @user.command("delete")
@@ -269,7 +249,30 @@ def _find_user(tx: Reader, name: str) -> User:
     return found
 
 
-def _in_projects(project: str | None, permissions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def _change(
+    settings: Settings,
+    username: str,
+    combine: Callable[[Names, Names], Names],
+    globally: Names,
+    in_projects: dict[str, Names],
+) -> User:
+    """Combine what a user was granted with these permissions, globally and in projects."""
+    with migrated_database(settings) as db:
+        with db.read() as tx:
+            before = _find_user(tx, username)
+        held = {one.project: one.permissions for one in before.grants}
+        return user_actions.update_user(
+            db,
+            actor=OPERATOR,
+            user_id=before.id,
+            global_permissions=combine(before.global_permissions, globally),
+            in_projects={
+                name: combine(held.get(name, ()), names) for name, names in in_projects.items()
+            },
+        )
+
+
+def _in_projects(project: str | None, permissions: Names) -> dict[str, Names]:
     if bool(project) != bool(permissions):
         raise click.UsageError("--project and --permission belong together")
     if project is None:

@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from lodestream.domain.errors import Unavailable
 from lodestream.domain.ids import new_id
 from lodestream.domain.times import now_us
+from lodestream.domain.users import SYSTEM_USER
 from lodestream.store.db import Database, Reader
 from lodestream.store.dialect import insert_ignoring
 from lodestream.store.tables import account, counter, meta, project
@@ -24,9 +25,6 @@ COPYING = "copying"
 """The schema version of a database into which a copy is under way."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"
-
-SYSTEM_USER = "0000000000000000"
-"""Id of the account that background work and the command line act as."""
 
 
 @dataclass(frozen=True)

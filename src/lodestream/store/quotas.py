@@ -63,10 +63,10 @@ def usage(tx: Reader, kind: str) -> int:
     return 0 if counted is None else counted(tx)
 
 
-def _fullest(column: sa.ColumnElement[Any]) -> Callable[[Reader], int]:
+def _fullest(column: sa.Column[Any]) -> Callable[[Reader], int]:
     """Return what counts the rows that share a value of the column, at the commonest value."""
-    counts = sa.select(sa.func.count().label("size")).select_from(column.table)
-    groups = counts.group_by(column).subquery()
+    size = sa.func.count().label("size")
+    groups = sa.select(size).select_from(column.table).group_by(column).subquery()
     query = sa.select(sa.func.max(groups.c.size))
     return lambda tx: tx.execute(query).scalar_one() or 0
 
