@@ -10,9 +10,12 @@ import click
 from click.shell_completion import get_completion_class
 
 from lodestream import __version__
+from lodestream.cli.comments import export_comments, import_comments
+from lodestream.cli.demo import demo
 from lodestream.cli.options import Commands
 from lodestream.cli.schema import migrate
 from lodestream.cli.serve import serve
+from lodestream.cli.streams import stream
 from lodestream.cli.transfer import backup, copy, restore
 from lodestream.cli.users import token, user
 from lodestream.cli.work import worker
@@ -44,5 +47,18 @@ def completion(shell: str) -> None:
     click.echo(maker.source_template % maker.source_vars())
 
 
-for _command in (serve, worker, migrate, token, user, backup, restore, copy):
+for _command in (
+    serve,
+    demo,
+    worker,
+    migrate,
+    stream,
+    import_comments,
+    export_comments,
+    token,
+    user,
+    backup,
+    restore,
+    copy,
+):
     main.add_command(_command)
