@@ -6,9 +6,12 @@ import time
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from lodestream.domain import access
-from tests.build import make_source
+from lodestream.store.activity import ActivityLog
+from lodestream.store.tables import account
+from tests.build import fetch, make_pipeline, make_source
 from tests.client import Client
 from tests.conftest import ROOT_TOKEN, grant_in, make_user
 
@@ -104,6 +107,21 @@ def test_the_first_request_of_a_day_is_the_login(client: Client) -> None:
     client.app.service.activity.write(db)
     assert client.ok("GET", f"{USERS}/{user_id}")["user"]["last_login_at"] == first
     assert client.app.service.catalogue.epoch == epoch
+
+
+def test_whoever_only_fetches_is_noted_on_the_next_day_too(client: Client) -> None:
+    make_pipeline(client)
+    caller, user_id = _member(client, "t", "streams-consume", "voc-readonly", "sources-read")
+    fetch(caller, size=16)
+    # A process that knows the caller, but has noted nobody today.
+    service = client.app.service
+    service.activity = ActivityLog()
+    with service.db.write(catalogue=False) as tx:
+        tx.execute(sa.update(account).where(account.c.id == user_id).values(last_login_us=1))
+    fetch(caller, size=16)
+    service.activity.write(service.db)
+    login = client.ok("GET", f"{USERS}/{user_id}")["user"]["last_login_at"]
+    assert not login.startswith("1970")
 
 
 # Listings
