@@ -71,9 +71,9 @@ def import_comments(
         try:
             for batch in _batches(_lines(file, bar, resume_on_error=resume_on_error)):
                 refused += _store(server, path, batch, sums, bar, resume_on_error=resume_on_error)
-        except Failed as error:
+        except click.ClickException:
             bar.finish()
-            error.message += f" ({sum(sums.values())} comments were stored before)"
+            bar.say(f"{sum(sums.values())} comments were stored before:")
             raise
     refused += bar.refused
     bar.finish()

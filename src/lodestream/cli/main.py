@@ -12,6 +12,7 @@ from click.shell_completion import get_completion_class
 from lodestream import __version__
 from lodestream.cli.comments import export_comments, import_comments
 from lodestream.cli.demo import demo
+from lodestream.cli.doctor import doctor
 from lodestream.cli.options import Commands
 from lodestream.cli.schema import migrate
 from lodestream.cli.serve import serve
@@ -52,6 +53,7 @@ for _command in (
     demo,
     worker,
     migrate,
+    doctor,
     stream,
     import_comments,
     export_comments,

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, TypeVar
 
 import click
@@ -63,6 +66,25 @@ def told_in_one_line() -> Iterator[None]:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise Failed(f"{error.strerror or error}{where} (try `lodestream doctor`)") from error
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """Let SIGTERM and SIGINT set an event, for as long as the context lasts, and nothing more.
+
+    uvicorn takes the signals over while it serves, and raises them again when it has stopped.
+    """
+    stopped = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopped
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def database_options(command: _Command) -> _Command:

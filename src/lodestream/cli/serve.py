@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import click
@@ -29,6 +26,7 @@ from lodestream.cli.options import (
     folder_problem,
     migrated_database,
     settings_from,
+    stopped_by_signals,
     told_in_one_line,
 )
 from lodestream.server import make_app
@@ -104,7 +102,9 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = error.strerror or str(error)
+        # The number's own text, where there is one: Python adds the address, which is said anyway.
+        known = error.errno is not None and error.errno > 0
+        reason = os.strerror(error.errno or 0) if known else error.strerror or str(error)
         raise Failed(
             f"cannot listen on {host} port {port}: {reason} (try `lodestream doctor`)"
         ) from error
@@ -131,7 +131,7 @@ def run(settings: Settings, announce: Announce, *, prepare: Prepare | None = Non
     with (
         contextlib.closing(listen(settings.host, settings.port)) as listener,
         migrated_database(settings) as db,
-        _stopped_by_signals() as stopped,
+        stopped_by_signals() as stopped,
     ):
         secret = ensure_first_admin(db, settings.admin_token)
         if prepare is not None:
@@ -227,22 +227,3 @@ def _is_alive(pid: int) -> bool:
     except OSError:
         return True
     return True
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Let SIGTERM and SIGINT end the command with success, also while it starts or ends.
-
-    uvicorn takes the signals over while it serves, and raises them again when it has stopped.
-    """
-    stopped = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopped
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +25,7 @@ from lodestream.cli.options import (
     print_json,
     print_table,
     settings_from,
+    stopped_by_signals,
 )
 from lodestream.domain.errors import NotFound
 from lodestream.store.catalogue import Catalogue
@@ -133,9 +132,8 @@ def listen(
     The stream is advanced after a batch is printed, and never past what was printed: what is
     killed in between comes again. Ends cleanly on SIGTERM and SIGINT.
     """
-    stop = _stopping()
     path = f"{_V1}{full_name(dataset, what='dataset')}/streams/{quote(name, safe='')}"
-    with closing(Server(url, token, stop=stop)) as server:
+    with stopped_by_signals() as stop, closing(Server(url, token, stop=stop)) as server:
         while not stop.is_set():
             batch = server.call("POST", path + "/fetch", {"size": size})
             printed = _print_batch(batch, stop)
@@ -164,17 +162,6 @@ def _print_batch(batch: dict[str, Any], stop: threading.Event) -> str | None:
     out.flush()
     whole: str = batch["sequence_id"]
     return whole if results or batch["filtered"] else None
-
-
-def _stopping() -> threading.Event:
-    stop = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, end)
-    return stop
 
 
 @stream.command("advance")

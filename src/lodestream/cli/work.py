@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -16,6 +13,7 @@ from lodestream.cli.options import (
     any_database,
     database_options,
     settings_from,
+    stopped_by_signals,
     told_in_one_line,
 )
 from lodestream.store.migrate import schema_version
@@ -31,11 +29,6 @@ def worker(data: Path | None, database_url: str | None) -> None:
     cleanly on SIGTERM and SIGINT: a job under way is given back.
     """
     settings = settings_from(data=data, database_url=database_url)
-    stop = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
     with told_in_one_line(), any_database(settings) as db:
         configure(settings.log_level)
         version = schema_version(db)
@@ -44,6 +37,5 @@ def worker(data: Path | None, database_url: str | None) -> None:
                 f"the database has schema {version.current or '(none)'}, this program needs "
                 f"{version.needed}: run `lodestream migrate` or start `lodestream serve` first"
             )
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, end)
-        Worker(db, data_folder_blobs(settings.data), stop).run()
+        with stopped_by_signals() as stop:
+            Worker(db, data_folder_blobs(settings.data), stop).run()

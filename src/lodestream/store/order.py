@@ -35,3 +35,11 @@ def last_position(tx: Reader) -> int:
     """Return the last position handed out by a committed transaction."""
     last: int = tx.execute(LAST_POSITION).scalar_one()
     return last
+
+
+def server_clock_us(tx: Reader) -> int | None:
+    """Return the time of the database server's clock; None where it is this machine's."""
+    if tx.dialect_name == "sqlite":
+        return None
+    seconds = sa.text("SELECT extract(epoch FROM clock_timestamp())")
+    return int(tx.execute(seconds).scalar_one() * 1_000_000)
