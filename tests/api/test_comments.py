@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from lodestream.domain.times import parse_us
-from lodestream.store.db import Database
+from lodestream.store import comments as comments_store
+from lodestream.store.db import Database, Reader
 from tests.build import (
     Json,
     delete_ids,
@@ -806,3 +808,30 @@ def test_sensitive_properties_are_only_for_those_who_may_see_them(
     assert page(limited)["comments"][0]["user_properties"] == properties
     # Hidden does not mean lost: who sees less and writes less changes only what he writes.
     assert get(client, "a")["user_properties"] == properties
+
+
+# --- Reads while others write ---------------------------------------------------------------------
+
+
+def test_a_read_sees_one_state_also_while_comments_are_deleted(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_source(client)
+    read_fronts = comments_store.read_fronts
+
+    def read_late(tx: Reader, positions: Iterable[int]) -> dict[int, bytes]:
+        with monkeypatch.context() as patch:
+            patch.setattr(comments_store, "read_fronts", read_fronts)
+            delete_ids(client, "a")
+        return read_fronts(tx, positions)
+
+    for path in (
+        f"{PRIVATE}/comments",
+        f"{PRIVATE}/comments?include_thread_properties=true",
+        f"{SOURCE}/comments/a",
+    ):
+        sync_ids(client, "a", "b", thread_id="t")
+        with monkeypatch.context() as patch:
+            patch.setattr(comments_store, "read_fronts", read_late)
+            answer = client.get(path)
+        assert answer.status == 200, answer.content

@@ -111,7 +111,9 @@ class Database:
         """
         with reachable(), self._readers.connect() as connection:
             if not self.is_sqlite:
-                connection = connection.execution_options(postgresql_readonly=True)
+                connection = connection.execution_options(
+                    postgresql_readonly=True, isolation_level="REPEATABLE READ"
+                )
             with connection.begin():
                 yield Reader(connection)
 
