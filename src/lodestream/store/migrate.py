@@ -84,10 +84,11 @@ def upgrade(db: Database) -> None:
         config = _config()
         config.attributes["connection"] = tx.connection
         command.upgrade(config, "head")
-        _seed(tx)
+        seed(tx)
 
 
-def _seed(tx: Reader) -> None:
+def seed(tx: Reader) -> None:
+    """Write the rows that every database has, where they are missing."""
     now = now_us()
     rows: list[tuple[sa.Table, dict[str, object]]] = [
         (meta, {"name": "key_salt", "value": secrets.token_hex(8)}),
