@@ -310,7 +310,7 @@ def _window_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
 
 
 def _places_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
-    matches = sa.literal_column("1") if condition is None else sa.func.coalesce(condition, False)
+    matches = sa.literal_column("1") if condition is None else sa.case((condition, 1), else_=0)
     return (
         sa.select(comment.c.pos, matches.label("matches"))
         .where(comment.c.source == bindparam("source", type_=_BIG))
@@ -327,7 +327,7 @@ def _merge_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
         .table_valued("key")
         .render_derived(name="wanted")
     )
-    matches = sa.true() if condition is None else sa.func.coalesce(condition, sa.false())
+    matches = sa.true() if condition is None else sa.case((condition, sa.true()), else_=sa.false())
     run = (
         sa.select(comment.c.pos, matches.label("matches"))
         .where(comment.c.source == keys.c.key)

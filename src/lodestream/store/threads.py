@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from msgspec import UNSET, Struct, UnsetType
 
 from lodestream.domain.comments import messages_of, participants_of
+from lodestream.domain.facets import address_of, fold
 from lodestream.store.comments import read_fronts
 from lodestream.store.db import Reader
 from lodestream.store.tables import comment
@@ -70,7 +71,7 @@ def thread_properties(
 def _describe(thread: Sequence[Any], fronts: dict[int, bytes], pos: int) -> ThreadProperties:
     place = next(index for index, row in enumerate(thread) if row.pos == pos)
     messages = [message for row in thread for message in messages_of(fronts[row.pos])]
-    people = {one.casefold() for message in messages for one in participants_of(message)}
+    people = {address_of(fold(one)) for message in messages for one in participants_of(message)}
     senders = [m.from_ for m in messages_of(fronts[thread[0].pos]) if m.from_ is not UNSET]
     before = thread[place - 1].timestamp_us if place else None
     return ThreadProperties(
