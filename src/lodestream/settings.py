@@ -45,6 +45,12 @@ class Settings:
     path_prefix: str = _setting("", "Path under which the server is reached, besides the root.")
     max_body_mib: int = _setting(64, "Largest JSON body, also after decompression.", "MiB")
     max_upload_mib: int = _setting(128, "Largest uploaded file.", "MiB")
+    max_held_mib: int = _setting(
+        512,
+        "Memory for the bodies, those over 1 MiB, of all requests that one server process handles "
+        "at once; more get 429.",
+        "MiB",
+    )
     max_concurrent: int = _setting(
         256, "Requests that one server process handles at once; more get 429.", "requests"
     )

@@ -14,22 +14,25 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from lodestream.api.calls import handle
+from lodestream.api.calls import authenticate, handle
 from lodestream.api.compression import decode_body, encode_body
 from lodestream.api.errors import error_reply, reply_for
 from lodestream.api.http import JSON_TYPE, Reply, Request
-from lodestream.api.limits import Gate
+from lodestream.api.limits import SMALL_BODY, Gate, Hold
 from lodestream.api.metrics import Metrics
-from lodestream.api.routing import Route, Router
+from lodestream.api.routing import Guard, Route, Router
 from lodestream.api.service import Service
 from lodestream.domain.errors import LodestreamError, TooLarge
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_T = TypeVar("_T")
 
 log = logging.getLogger("lodestream.api")
 
@@ -188,18 +191,18 @@ class App:
         values: tuple[str, ...],
     ) -> Reply:
         try:
-            with self._gate.admit(headers):
-                body = await self._body(receive, headers, route)
+            with self._admitted(route, headers), self._gate.hold() as hold:
                 client = scope.get("client")
                 request = Request(
                     method=scope["method"],
                     path=scope["path"],
                     query_string=scope["query_string"],
                     headers=headers,
-                    body=body,
+                    body=b"",
                     client=client[0] if client else "",
                     request_id=request_id,
                 )
+                request.body = await self._body(receive, request, route, hold)
                 # SQLite answers small questions faster than a thread would start; a PostgreSQL
                 # server is awaited in a thread.
                 if route.fast is not None and self.service.db.is_sqlite:
@@ -229,12 +232,26 @@ class App:
             return given.decode("ascii")
         return f"{self._instance}-{next(self._numbers):x}"
 
-    async def _body(self, receive: Receive, headers: dict[bytes, bytes], route: Route) -> bytes:
-        limits = self.service.limits
+    def _admitted(
+        self, route: Route, headers: Mapping[bytes, bytes]
+    ) -> AbstractContextManager[None]:
+        # A server that is too busy is still alive, and says so.
+        is_public = route.needs.guard is Guard.PUBLIC
+        return nullcontext() if is_public else self._gate.admit(headers)
+
+    async def _body(self, receive: Receive, request: Request, route: Route, hold: Hold) -> bytes:
+        """Read a body, decompressed. A large one is taken from callers with a good token only."""
+        limits, headers = self.service.limits, request.headers
         limit = limits.upload_bytes if route.raw_body else limits.body_bytes
-        length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > limit:
+        encoding = headers.get(b"content-encoding")
+        size = _declared_length(headers)
+        if size > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
+        is_checked = False
+        if size > SMALL_BODY or encoding:
+            await self._in_thread(authenticate, self.service, request)
+            is_checked = True
+        hold.grow(size)
         parts: list[bytes] = []
         size = 0
         while True:
@@ -245,12 +262,32 @@ class App:
             size += len(part)
             if size > limit:
                 raise TooLarge(f"the body is larger than {limit} bytes")
+            if size > SMALL_BODY and not is_checked:
+                await self._in_thread(authenticate, self.service, request)
+                is_checked = True
+            hold.grow(size)
             parts.append(part)
             if not message.get("more_body", False):
                 break
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        encoding = headers.get(b"content-encoding")
-        return decode_body(body, encoding, limit=limit) if encoding else body
+        if encoding:
+            body = await self._in_thread(_decoded, body, encoding, limit)
+            hold.grow(len(body))
+        return body
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+
+
+def _decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
+    return decode_body(body, encoding, limit=limit)
+
+
+def _declared_length(headers: Mapping[bytes, bytes]) -> int:
+    """Return the length that a request declares, or 0."""
+    length = headers.get(b"content-length", b"")
+    # Python refuses to read numbers of thousands of digits.
+    return int(length[:18]) if length.isdigit() else 0
 
 
 def _handle(service: Service, route: Route, request: Request, values: tuple[str, ...]) -> Reply:

@@ -6,6 +6,7 @@ Everything here is synchronous and runs in a thread, but for the `fast` handlers
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
@@ -73,15 +74,15 @@ def handle(service: Service, route: Route, request: Request, values: tuple[str, 
     return Reply(msgspec.json.encode(result))
 
 
-def token_digest(request: Request) -> bytes:
-    """Return the SHA-256 of the request's token. Raises Unauthenticated if it has none."""
-    header = request.headers.get(b"authorization")
+def token_digest(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the SHA-256 of a request's token. Raises Unauthenticated if it has none."""
+    header = headers.get(b"authorization")
     if header is not None:
         scheme, _, token = header.partition(b" ")
         if scheme.lower() != b"bearer":
             raise Unauthenticated("401 Unauthorized: the header must be 'Authorization: Bearer …'")
     else:
-        token = request.headers.get(b"x-auth-token", b"")
+        token = headers.get(b"x-auth-token", b"")
     token = token.strip()
     if not token:
         raise Unauthenticated("401 Unauthorized: no token")
@@ -90,7 +91,7 @@ def token_digest(request: Request) -> bytes:
 
 def authenticate(service: Service, request: Request) -> Actor:
     """Return who calls. Raises Unauthenticated."""
-    digest = token_digest(request)
+    digest = token_digest(request.headers)
     service.catalogue.refresh()
     actor = service.catalogue.find_actor(digest)
     if actor is None:
@@ -129,6 +130,11 @@ def _decode(service: Service, route: Route, request: Request) -> Any:
     body = request.body
     if not body and route.body_optional:
         body = b"{}"
+    if not route.checks_json and not body.isascii():
+        try:
+            body.decode()  # JSON that is passed on as text is not looked at otherwise
+        except UnicodeDecodeError:
+            raise InvalidInput("the body is not valid JSON: it is not UTF-8") from None
     return decode_json(service.decoder(route.body), body)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Final
+from typing import Any, Final
 
 import zstandard
 from isal import igzip
@@ -12,6 +12,8 @@ from lodestream.domain.errors import InvalidInput, TooLarge
 
 SMALLEST_BYTES: Final = 2048
 _CHUNK: Final = 1 << 16
+_WINDOW: Final = 1 << 14
+_MOST_MEMBERS: Final = 10_000
 
 
 def encode_body(body: bytes, accept_encoding: bytes) -> tuple[bytes, bytes | None]:
@@ -56,19 +58,36 @@ def decode_body(body: bytes, content_encoding: bytes, *, limit: int) -> bytes:
 
 
 def _inflate(body: bytes, window_bits: int, limit: int) -> bytes:
-    machine = zlib.decompressobj(window_bits)
-    whole = machine.decompress(body, limit + 1)
-    _check_size(len(whole), limit)
-    if not machine.eof:
-        raise EOFError("it ends too early")
-    return whole
+    parts: list[bytes] = []
+    size = at = members = 0
+    machine: Any = None
+    # What follows a member is copied when it ends: by windows, or many small ones would cost much.
+    while at < len(body) or machine is not None:
+        if machine is None:
+            machine = zlib.decompressobj(window_bits)
+            members += 1
+            if members > _MOST_MEMBERS:
+                raise EOFError("it has too many parts")
+        window = body[at : at + _WINDOW]
+        if not window:
+            raise EOFError("it ends too early")
+        part = machine.decompress(window, limit + 1 - size)
+        size += len(part)
+        _check_size(size, limit)
+        parts.append(part)
+        at += len(window) - len(machine.unused_data)
+        if machine.eof:
+            machine = None
+    if not members:
+        raise EOFError("it is empty")
+    return b"".join(parts)
 
 
 def _unzstd(body: bytes, limit: int) -> bytes:
     parts, size = [], 0
     # A bounded window keeps the memory of a hostile frame bounded too.
     machine = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    with machine.stream_reader(body) as reader:
+    with machine.stream_reader(body, read_across_frames=True) as reader:
         while chunk := reader.read(_CHUNK):
             size += len(chunk)
             _check_size(size, limit)

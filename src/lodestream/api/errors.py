@@ -23,6 +23,9 @@ STATUS: Final[dict[type[errors.LodestreamError], int]] = {
 }
 
 
+_LONGEST_MESSAGE: Final = 1000
+
+
 def reply_for(error: errors.LodestreamError) -> Reply:
     """Return the reply that an expected refusal gets."""
     reply = error_reply(STATUS[type(error)], error.message)
@@ -33,6 +36,7 @@ def reply_for(error: errors.LodestreamError) -> Reply:
 
 def error_reply(status: int, message: str) -> Reply:
     """Return the error envelope."""
-    # A lone surrogate can come in by a path or a header; it has no place in UTF-8.
-    text = message.encode("utf-8", "replace").decode()
+    # A lone surrogate can come in by a path or a header; it has no place in UTF-8. What is quoted
+    # from a request may be as long as the caller likes.
+    text = message[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode()
     return Reply(msgspec.json.encode({"status": "error", "message": text}), status=status)

@@ -79,7 +79,8 @@ class Request:
         value = self.query(name)
         if value is None:
             return default
-        if not value.isascii() or not value.isdigit() or not low <= int(value[:20]) <= high:
+        digits = value.isascii() and value.isdigit() and len(value) <= 20
+        if not digits or not low <= int(value) <= high:
             raise InvalidInput(
                 f"query parameter {name!r}: an integer from {low} to {high} expected"
             )

@@ -1,4 +1,4 @@
-"""How many requests are let in at once, and how many a second from one token."""
+"""How many requests are let in at once, how many a second from a token, how much they hold."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
+from typing import Final
 
+from lodestream.api.calls import token_digest
 from lodestream.api.service import Limits
-from lodestream.domain.errors import Busy
+from lodestream.domain.errors import Busy, Unauthenticated
 
-_MOST_BUCKETS = 10_000
+SMALL_BODY: Final = 1 << 20
+"""Bodies up to this size are taken in without a question; see `Hold` and `App`."""
+_MOST_BUCKETS: Final = 10_000
 
 
 class Gate:
@@ -20,7 +23,9 @@ class Gate:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._inside = 0
-        self._buckets: dict[bytes, tuple[float, float]] = {}  # token → (allowance, when)
+        self._held_bytes = 0
+        # Token → (allowance, when); the one that was used last stands last.
+        self._buckets: dict[bytes, tuple[float, float]] = {}
 
     @contextlib.contextmanager
     def admit(self, headers: Mapping[bytes, bytes]) -> Iterator[None]:
@@ -35,18 +40,48 @@ class Gate:
         finally:
             self._inside -= 1
 
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[Hold]:
+        """Count the memory of one body for as long as the context lasts."""
+        hold = Hold(self)
+        try:
+            yield hold
+        finally:
+            self._held_bytes -= hold.size_bytes
+
+    def take(self, more_bytes: int) -> None:
+        """Count memory of bodies. Raises Busy, having counted nothing, if that is too much."""
+        if self._held_bytes + more_bytes > self._limits.held_bytes:
+            raise Busy("the server holds too many large bodies at once; try again")
+        self._held_bytes += more_bytes
+
     def _spend(self, headers: Mapping[bytes, bytes]) -> None:
+        try:
+            key = token_digest(headers)
+        except Unauthenticated:
+            return  # it is refused anyway, and has no token whose share it could use up
         rate = self._limits.requests_per_s
         burst = max(rate, 1.0)
-        token = headers.get(b"authorization") or headers.get(b"x-auth-token") or b""
-        key = sha256(token).digest()
         now = time.monotonic()
-        allowance, since = self._buckets.get(key, (burst, now))
+        allowance, since = self._buckets.pop(key, (burst, now))
         allowance = min(burst, allowance + (now - since) * rate)
         if len(self._buckets) >= _MOST_BUCKETS:
-            self._buckets.clear()
+            del self._buckets[next(iter(self._buckets))]
+        self._buckets[key] = (allowance if allowance < 1.0 else allowance - 1.0, now)
         if allowance < 1.0:
-            self._buckets[key] = (allowance, now)
             wait_s = math.ceil((1.0 - allowance) / rate)
             raise Busy("too many requests a second from this token", retry_after_s=wait_s)
-        self._buckets[key] = (allowance - 1.0, now)
+
+
+class Hold:
+    """The memory of one body, as far as it is not small."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.size_bytes = 0
+
+    def grow(self, body_bytes: int) -> None:
+        """Tell that the body has so many bytes by now. Raises Busy if there is no room."""
+        if body_bytes > SMALL_BODY and body_bytes > self.size_bytes:
+            self._gate.take(body_bytes - self.size_bytes)
+            self.size_bytes = body_bytes

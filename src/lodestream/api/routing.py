@@ -72,6 +72,7 @@ class Route:
     reply: type | None = None
     query: tuple[Query, ...] = ()
     body_optional: bool = False
+    checks_json: bool = False  # the handler itself checks the JSON that it passes on as text
     raw_body: str | None = None  # content type of a body that is not JSON
     writes: bool | None = None
     fast: Callable[..., Any] | None = None
@@ -113,6 +114,7 @@ ROOTS: Final = frozenset({"api", "auth", "docs", "healthz", "readyz", "metrics"}
 
 
 _MOST_FOUND: Final = 4096
+_LONGEST_KEPT: Final = 1024
 
 
 class Router:
@@ -131,15 +133,15 @@ class Router:
         match = self._found.get(path)
         if match is None:
             match = self._search(path)
-            if match is not None:
+            if match is not None and len(path) <= _LONGEST_KEPT:
                 if len(self._found) >= _MOST_FOUND:
                     self._found.clear()
                 self._found[path] = match
         return match
 
     def _search(self, path: str) -> Match | None:
-        if "\0" in path:
-            return None  # nothing has NUL in its name, and PostgreSQL would refuse to look for it
+        if "\0" in path or not _is_text(path):
+            return None  # nothing has such a name, and the databases would refuse to look for it
         parts = [part for part in path.split("/") if part]
         parts = self._without_prefix(parts)
         values: list[str] = []
@@ -161,6 +163,17 @@ class Router:
             node = _child(node, part)
         assert route.method not in node.routes, (route.method, route.path)
         node.routes[route.method] = route
+
+
+def _is_text(path: str) -> bool:
+    """Tell whether a path is free of lone surrogates, as which undecodable bytes may come."""
+    if path.isascii():
+        return True
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _child(node: _Node, part: str) -> _Node:

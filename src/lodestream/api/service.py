@@ -26,6 +26,7 @@ class Limits:
     body_bytes: int = 64 << 20
     upload_bytes: int = 128 << 20
     concurrent_requests: int = 256
+    held_bytes: int = 512 << 20  # bodies over 1 MiB, all together
     requests_per_s: float = 0.0  # for each token; 0: no bound
 
 

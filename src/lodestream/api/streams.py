@@ -439,7 +439,7 @@ def _kept(
 ) -> tuple[StreamPlan, access.Actor] | None:
     """Return plan and caller if both are in memory and the caller may; the slow path explains."""
     try:
-        who = service.catalogue.find_kept_actor(token_digest(request))
+        who = service.catalogue.find_kept_actor(token_digest(request.headers))
     except LodestreamError:
         return None
     if who is None:

@@ -33,6 +33,7 @@ from lodestream.domain.times import format_us, parse_us
 MAX_BATCH: Final = 16_384
 MAX_PROPERTIES: Final = 1024
 MAX_PROPERTY_CHARS: Final = 32_768
+MAX_MARKUP_LEVELS: Final = 512
 
 PartText = Annotated[str, Meta(max_length=65_536)]
 Participant = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -305,16 +306,40 @@ def _check_message(comment_id: str, message: Message) -> None:
             continue
         for markup in (part.text_markup, part.translated_from_markup):
             if markup is not UNSET and not _is_tree(markup):
-                raise InvalidInput(f"comment {comment_id!r}: markup must be an array of nodes")
+                raise InvalidInput(
+                    f"comment {comment_id!r}: markup must be an array of nodes, "
+                    f"nested at most {MAX_MARKUP_LEVELS} levels deep"
+                )
 
 
 def _is_tree(markup: Raw) -> bool:
     # What is passed on as it came has to be sound JSON down to every text in it; and until it is
     # decoded nobody has looked for bytes that are no UTF-8, or for lone surrogates.
     try:
-        return isinstance(msgspec.json.decode(markup), list | dict)
+        tree = msgspec.json.decode(markup)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
+    return isinstance(tree, list | dict) and _is_shallow(bytes(markup), tree)
+
+
+def _is_shallow(text: bytes, tree: Any) -> bool:
+    """Tell whether JSON has at most `MAX_MARKUP_LEVELS`.
+
+    Any reader's own stack is the limit otherwise, and one that reads it back may have less left.
+    """
+    if text.count(b"[") + text.count(b"{") <= MAX_MARKUP_LEVELS:
+        return True
+    level = [tree]
+    for _ in range(MAX_MARKUP_LEVELS):
+        level = [
+            inner
+            for node in level
+            for inner in (node.values() if isinstance(node, dict) else node)
+            if isinstance(inner, list | dict)
+        ]
+        if not level:
+            return True
+    return False
 
 
 _PREFIX: Final = len('{"comment":')

@@ -88,6 +88,7 @@ COMMENTS = (
         comments.sync_comments,
         needs_project(a.SOURCES_ADD_COMMENTS),
         body=CommentBatch,
+        checks_json=True,
         reply=comments.SyncReply,
         query=(_NO_CHARGE,),
     ),
@@ -99,6 +100,7 @@ COMMENTS = (
         comments.add_comments,
         needs_project(a.SOURCES_ADD_COMMENTS),
         body=CommentBatch,
+        checks_json=True,
         query=(_NO_CHARGE,),
     ),
     Route(
