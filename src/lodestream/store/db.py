@@ -247,11 +247,15 @@ def reachable() -> Iterator[None]:
     """Turn the drivers' signs of an unreachable or locked database into Unavailable."""
     try:
         yield
-    except (sa.exc.OperationalError, psycopg.OperationalError, sqlite3.OperationalError) as error:
+    except (sa.exc.DatabaseError, psycopg.OperationalError, sqlite3.DatabaseError) as error:
         origin = getattr(error, "orig", None) or error
         code = getattr(origin, "sqlite_errorcode", None)
         if code is not None and code & 0xFF not in _UNAVAILABLE_CODES:
             raise  # a statement that SQLite refuses is a bug of ours
+        if code is None and not isinstance(
+            origin, (sqlite3.OperationalError, psycopg.OperationalError)
+        ):
+            raise
         lines = str(origin).strip().splitlines() or [type(origin).__name__]
         raise Unavailable(f"the database does not answer: {lines[0]}") from error
     except sa.exc.TimeoutError as error:
