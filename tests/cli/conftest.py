@@ -1,0 +1,46 @@
+"""A demonstration to talk to, started once, and a way to call commands in this process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lodestream.cli.main import main
+from tests.processes import ServerProcess, environment, free_port
+
+
+@dataclass(frozen=True)
+class Demo:
+    """`lodestream demo` in a process of its own."""
+
+    url: str
+    token: str
+    data: Path
+    said: str
+
+    def run(self, *arguments: str, given: str | bytes | None = None) -> Result:
+        """Call a command that talks to it."""
+        where = {"LODESTREAM_URL": self.url, "LODESTREAM_TOKEN": self.token}
+        return CliRunner(env=where).invoke(main, arguments, input=given)
+
+    def ok(self, *arguments: str, given: str | bytes | None = None) -> str:
+        """Call a command, insist on success, and return what it printed."""
+        result = self.run(*arguments, given=given)
+        assert result.exit_code == 0, (arguments, result.output, result.exception)
+        return result.stdout
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo")
+    server = ServerProcess(folder, environment(free_port()), command=["demo", "--data", "kept"])
+    said = server.log.read_text()
+    token = re.search(r"Bearer (ls_[\w-]+)", said)
+    assert token is not None, said
+    yield Demo(server.url, token[1], folder / "kept", said)
+    server.stop()

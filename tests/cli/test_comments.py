@@ -1,0 +1,121 @@
+"""Comments as JSON Lines, in and out of a running server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lodestream.cli import comments as module
+from tests.cli.conftest import Demo
+
+FROM = ("--source", "demo/guest-messages")
+
+
+@pytest.fixture
+def into(demo: Demo, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A new source of its own."""
+    name = f"s{abs(hash(request.node.name))}"
+    from lodestream.cli.http import Server
+
+    server = Server(demo.url, demo.token)
+    server.call("PUT", f"/api/v1/sources/demo/{name}", {"source": {}})
+    server.close()
+    return ("--source", f"demo/{name}")
+
+
+def line(comment_id: str, text: str = "words") -> str:
+    return json.dumps({"comment": comment(comment_id, text)}) + "\n"
+
+
+def comment(comment_id: str, text: str) -> dict[str, Any]:
+    return {
+        "id": comment_id,
+        "timestamp": "2024-01-01T00:00:00Z",
+        "messages": [{"body": {"text": text}}],
+    }
+
+
+def exported(demo: Demo, source: tuple[str, str]) -> list[dict[str, Any]]:
+    return [json.loads(one)["comment"] for one in demo.ok("export", *source).splitlines()]
+
+
+def test_what_is_exported_can_be_imported_elsewhere(
+    demo: Demo, into: tuple[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "guests.jsonl"
+    assert demo.ok("export", *FROM, str(file)) == ""
+    assert len(file.read_text().splitlines()) == 240
+    assert demo.ok("import", *into, str(file)) == "240 new, 0 updated, 0 unchanged\n"
+    assert demo.ok("import", *into, str(file)) == "0 new, 0 updated, 240 unchanged\n"
+    kept = ("id", "timestamp", "messages", "user_properties")
+    here, there = exported(demo, FROM), exported(demo, into)
+    assert [[one[k] for k in kept] for one in here] == [[one[k] for k in kept] for one in there]
+
+
+def test_many_batches_come_from_standard_input(
+    demo: Demo, into: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 10)
+    lines = "".join(line(f"c{number}", "naïve — 日本語 😀") for number in range(25))
+    assert demo.ok("import", *into, "-", given=lines + "\n") == "25 new, 0 updated, 0 unchanged\n"
+    found = exported(demo, into)
+    assert len(found) == 25
+    assert found[0]["messages"][0]["body"]["text"] == "naïve — 日本語 😀"
+
+
+BAD = '{"comment": {"id": "bad", "timestamp": "soon", "messages": []}}\n'
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (BAD, "line 4: comment 'bad': timestamp"),
+        ("{not json\n", 'line 4: a JSON object {"comment": {…}} expected'),
+        ('["comment"]\n', "line 4: a JSON object"),
+        ('{"comment": 7}\n', "line 4: a JSON object"),
+        ('{"comment": {"id": "x", "unknown": 1}}\n', "line 4: "),
+    ],
+)
+def test_a_bad_line_is_named_and_ends_the_import(
+    demo: Demo, into: tuple[str, str], bad: str, said: str
+) -> None:
+    lines = line("a") + line("b") + line("c") + bad + line("e")
+    result = demo.run("import", *into, "-", given=lines)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "e" not in [one["id"] for one in exported(demo, into)]
+
+
+def test_with_resume_every_good_line_is_stored_and_every_bad_one_named(
+    demo: Demo, into: tuple[str, str]
+) -> None:
+    lines = line("a") + BAD + line("c") + "nothing\n" + line("e") + BAD
+    result = demo.run("import", *into, "--resume-on-error", "-", given=lines)
+    assert result.exit_code == 1
+    assert result.stdout == "3 new, 0 updated, 0 unchanged, 3 refused\n"
+    assert [one["id"] for one in exported(demo, into)] == ["a", "c", "e"]
+    numbers = [one.split(":")[0] for one in result.stderr.splitlines() if one.startswith("line")]
+    assert sorted(numbers) == ["line 2", "line 4", "line 6"]
+
+
+def test_a_source_that_is_not_there_is_no_fault_of_the_lines(demo: Demo) -> None:
+    result = demo.run(
+        "import", "--source", "demo/none", "--resume-on-error", "-", given=line("a") + line("b")
+    )
+    assert result.exit_code == 1
+    assert "No such source: demo/none" in result.stderr
+    assert "line" not in result.stderr
+
+
+def test_an_export_that_fails_leaves_no_file(demo: Demo, tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    assert demo.run("export", "--source", "demo/none", str(file)).exit_code == 1
+    assert not file.exists()
+
+
+def test_a_server_that_is_not_there_is_exit_code_3(demo: Demo) -> None:
+    arguments = ("import", *FROM, "--url", "http://127.0.0.1:1", "-")
+    assert demo.run(*arguments, given=line("a")).exit_code == 3
