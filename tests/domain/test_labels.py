@@ -15,10 +15,12 @@ from lodestream.domain.labels import (
     LabelDef,
     LabelDefUpsert,
     is_label_name,
-    merged_labels,
     parents_of,
-    relabelled,
     with_parents,
+)
+from lodestream.domain.taxonomy import (
+    merged_labels,
+    relabelled,
 )
 
 NO_TYPES = FieldTypes([])

@@ -33,6 +33,8 @@ from lodestream.domain.ids import new_id
 from lodestream.domain.labels import (
     DEFAULT_GROUP,
     LabelGroupDefs,
+)
+from lodestream.domain.taxonomy import (
     copied_group,
     new_groups,
     retyped_labels,

@@ -17,9 +17,11 @@ from lodestream.domain.labels import (
     LabelDefUpsert,
     LabelGroup,
     LabelGroupSettings,
-    changed_label,
     decode_label,
     is_below,
+)
+from lodestream.domain.taxonomy import (
+    changed_label,
     merged_labels,
     relabelled,
     require_unique_external_ids,

@@ -16,8 +16,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from lodestream.domain.errors import InvalidInput, Unprocessable
 from lodestream.domain.ids import HEX16, is_id, new_id
 
-MAX_DEFS: Final = 1024
-
 KINDS: Final = (
     "beazley_claim_reference",
     "beazley_policy_number",
@@ -273,8 +271,8 @@ def merged_entity_defs(
             color = next_color if before is None else before.color
             next_color += before is None
         found.append(_entity_def(before, one, color))
-    _require_unique([one.name for one in found], "entity_defs: two have the name")
-    _require_unique([one.id for one in found], "entity_defs: two have the id")
+    require_unique([one.name for one in found], "entity_defs: two have the name")
+    require_unique([one.id for one in found], "entity_defs: two have the id")
     return tuple(found)
 
 
@@ -325,8 +323,8 @@ def merged_general_fields(
                 title=title,
             )
         )
-    _require_unique([one.api_name for one in found], "general_fields: two have the name")
-    _require_unique([one.field_id for one in found], "general_fields: two have the id")
+    require_unique([one.api_name for one in found], "general_fields: two have the name")
+    require_unique([one.field_id for one in found], "general_fields: two have the id")
     return tuple(found)
 
 
@@ -365,7 +363,8 @@ def _rules(new: RulesNew) -> Rules:
     return Rules(tuple(new.suppressors), choices, new.regex)
 
 
-def _require_unique(values: Sequence[str], message: str) -> None:
+def require_unique(values: Sequence[str], message: str) -> None:
+    """Raise InvalidInput, with the message and the value, if a value comes twice."""
     seen: set[str] = set()
     for value in values:
         if value in seen:
