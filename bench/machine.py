@@ -49,6 +49,14 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def program_of(pid: int) -> str:
+    """Return the name of the program that a process runs; nothing if it is not on this machine."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def cpu_s(pids: Iterable[int]) -> float:
     """Return the processor seconds that processes have used so far; 0 where there is no /proc."""
     return sum(_cpu_s(pid) for pid in pids)

@@ -56,7 +56,7 @@ class Server:
     @property
     def pids(self) -> list[int]:
         """The server's processes, and those of PostgreSQL that serve it."""
-        return self.own_pids + (self._postgres.settle() if self._postgres else [])
+        return self.own_pids + (self._postgres.pids() if self._postgres else [])
 
     def client(self, *, accept_encoding: str = "identity") -> Client:
         """Return a new client of the first administrator; it is closed with the server."""
@@ -79,15 +79,19 @@ class Postgres:
         parts = urlsplit(POSTGRES)
         self.url = urlunsplit((*parts[:2], f"/{name}", parts.query, ""))
 
-    def settle(self) -> list[int]:
-        """Bring the processes behind this database's connections to the benchmark's core.
+    def pids(self, *, pinned: bool = False) -> list[int]:
+        """Return the processes behind this database's connections; none if they run elsewhere.
 
-        Return their ids: none if PostgreSQL runs elsewhere or as somebody who may not be moved.
+        `pinned` brings them to the benchmark's core, where they may be moved.
         """
         rows = self._connection.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = %s", (self._name,)
         )
-        return [pid for (pid,) in rows if machine.pin(pid)]
+        here = [pid for (pid,) in rows if machine.program_of(pid).startswith("postgres")]
+        if pinned:
+            for pid in here:
+                machine.pin(pid)
+        return here
 
 
 @contextlib.contextmanager

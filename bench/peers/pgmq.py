@@ -42,7 +42,7 @@ class _Pgmq:
         self._connection = connection
 
     def pids(self) -> list[int]:
-        return self._database.settle()
+        return self._database.pids(pinned=True)
 
     def clear(self) -> None:
         self._connection.execute("DROP TABLE IF EXISTS queue")

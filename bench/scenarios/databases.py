@@ -1,4 +1,8 @@
-"""PostgreSQL beside SQLite."""
+"""PostgreSQL beside SQLite.
+
+The server and its client share a core as ever; PostgreSQL's processes run where they like, as they
+would on a machine of their own. Their processor time is counted.
+"""
 
 from __future__ import annotations
 

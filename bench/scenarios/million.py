@@ -13,7 +13,8 @@ from bench.streams import Account, Source, Stream
 from bench.texts import BATCH, ids
 
 _SMALL = 10_240
-_SPAN = 5 * _SMALL
+_PASSES = 5
+_SPAN = _PASSES * _SMALL
 _INGEST = 40_960
 _SETTLE_S = 2.5
 
@@ -37,7 +38,7 @@ def run(bench: Bench) -> Iterator[Figure]:
                 bench.repeat,
                 {
                     "million": _window(stream, places, first),
-                    "ten thousand": lambda: _passes(little),
+                    "ten thousand": lambda: _passes(little, (), [0] * _PASSES),
                 },
             )
             bench.keep(f"fetch at the {where}", taken)
@@ -72,27 +73,18 @@ def _in_and_out(bench: Bench, account: Account, rows: int) -> tuple[Source, Stre
 
 def _window(stream: Stream, places: Sequence[str], first: int) -> Callable[[], Sample]:
     """Return what drains a part of a large stream that begins at a comment's number."""
-    wanted = ids(first, _SPAN)
+    return lambda: _passes(stream, places, range(first, first + _SPAN, _SMALL))
 
-    def drain() -> Sample:
+
+def _passes(stream: Stream, places: Sequence[str], starts: Sequence[int]) -> Sample:
+    """Drain parts of a stream, one after the other, each as long as the small stream."""
+    total = Sample(0, 0.0)
+    for first in starts:
         stream.rewind()
         if first:
             stream.skip_to(places[first // BATCH - 1])
         stream.results(1)
-        return stream.drain(wanted, size=BATCH)
-
-    return drain
-
-
-def _passes(stream: Stream) -> Sample:
-    """Drain a small stream over and over, until it is as much as a part of the large one."""
-    wanted, total = ids(0, _SMALL), None
-    for _ in range(_SPAN // _SMALL):
-        stream.rewind()
-        stream.results(1)
-        sample = stream.drain(wanted, size=BATCH)
-        total = sample if total is None else total + sample
-    assert total is not None
+        total += stream.drain(ids(first, _SMALL), size=BATCH)
     return total
 
 
