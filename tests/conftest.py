@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +21,9 @@ from lodestream.settings import Settings
 from lodestream.store import migrate
 from lodestream.store.db import Database
 from lodestream.store.dialect import database_url, sqlite_url
-from lodestream.store.tables import account, grant, metadata, project, token
+from lodestream.store.tables import account, grant, project, token
 from tests.client import Client, Loop
+from tests.databases import SharedDatabase
 
 POSTGRES = os.environ.get(
     "LODESTREAM_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -49,43 +50,22 @@ def postgres() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in the summary, where nobody overlooks it, that PostgreSQL was not tested."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    count = sum("NO POSTGRESQL" in str(report.longrepr) for report in skipped)
-    if count:
-        terminalreporter.write_line(
-            f"NO POSTGRESQL at {POSTGRES}: {count} tests skipped (set LODESTREAM_TEST_POSTGRES)"
-        )
-
-
-def run_on_postgres(url: str, statement: str) -> None:
-    """Run a statement outside any transaction, as CREATE DATABASE needs it."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement)
+    """Say in the summary, where nobody overlooks it, what could not be tested here."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres: str) -> Iterator[Database]:
-    """A migrated database that tests share one after the other.
-
-    Making and dropping one for each test takes seconds, because a drop waits for a checkpoint.
-    """
-    name = f"lodestream_test_{secrets.token_hex(6)}"
-    run_on_postgres(postgres, f"CREATE DATABASE {name}")
-    run_on_postgres(postgres, f"ALTER DATABASE {name} SET synchronous_commit = off")
-    db = Database(database_url(postgres).set(database=name))
-    migrate.upgrade(db)
-    yield db
-    db.close()
-    run_on_postgres(postgres, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _empty(db: Database) -> None:
-    """Bring a database back to what migration makes of an empty one."""
-    with db.write(catalogue=False) as tx:
-        for table in reversed(metadata.sorted_tables):
-            tx.execute(sa.delete(table))
-        migrate.seed(tx)
+def postgres_database(postgres: str) -> Iterator[SharedDatabase]:
+    """A migrated database that tests share one after the other."""
+    database = SharedDatabase(postgres)
+    yield database
+    database.drop()
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +86,9 @@ def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield sqlite_url(path).render_as_string(hide_password=False)
         return
-    shared = request.getfixturevalue("postgres_database")
-    yield shared.url.render_as_string(hide_password=False)
-    _empty(shared)
+    shared: SharedDatabase = request.getfixturevalue("postgres_database")
+    yield shared.url
+    shared.empty()
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from lodestream.store.dialect import database_url, sqlite_url
 from lodestream.store.tables import comment, comment_text, metadata, source
 from tests import build
 from tests.client import Client, Loop
-from tests.conftest import ROOT_TOKEN, run_on_postgres, stop_app
+from tests.conftest import ROOT_TOKEN, stop_app
+from tests.databases import run_on_postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
