@@ -16,6 +16,7 @@ from lodestream.api.app import App, Quick
 from lodestream.api.errors import error_reply
 
 LARGEST_BODY: Final = 65_536
+LARGEST_HEAD: Final = 262_144
 
 
 class LodestreamProtocol(HttpToolsProtocol):
@@ -23,9 +24,25 @@ class LodestreamProtocol(HttpToolsProtocol):
 
     _quick: Quick | None = None
     _quick_body: bytes = b""
+    _in_head = True
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; refuse a head without end, which the parser would gather for ever."""
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > LARGEST_HEAD and not self.transport.is_closing():
+                self._refuse(431, "431 Request Header Fields Too Large")
+
+    def on_message_begin(self) -> None:
+        """Note that a head begins."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Decide which way the request goes."""
+        self._in_head = False
         self._quick = self._find_quick()
         if self._quick is None:
             super().on_headers_complete()
@@ -64,12 +81,15 @@ class LodestreamProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, in the envelope."""
-        body = error_reply(400, msg).body
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, message: str) -> None:
+        body = error_reply(status, message).body
         head = (
             b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
             % len(body)
         )
-        self.transport.write(STATUS_LINE[400] + head + body)
+        self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
 
     def _find_quick(self) -> Quick | None:
