@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
 from lodestream.cli.main import main
+from lodestream.store.dialect import database_url
 from tests.processes import ServerProcess, environment, free_port
 
 
@@ -33,6 +36,20 @@ class Demo:
         result = self.run(*arguments, given=given)
         assert result.exit_code == 0, (arguments, result.output, result.exception)
         return result.stdout
+
+
+@pytest.fixture
+def empty_postgres(postgres: str) -> Iterator[str]:
+    """The URL of a database in which nothing is."""
+    name = f"lodestream_empty_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield (
+            database_url(postgres)
+            .set(database=name, drivername="postgresql")
+            .render_as_string(hide_password=False)
+        )
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
