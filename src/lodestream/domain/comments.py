@@ -231,8 +231,6 @@ def with_attachments(core: bytes, attachments: Sequence[Attachment]) -> bytes:
 
 def attachments_of(front: bytes) -> list[Attachment]:
     """Return the descriptions of the attachments of the comment in a front."""
-    if b'"attachments":[]' in front:
-        return []
     fields = msgspec.json.decode(comment_of(front), type=dict[str, Raw])
     return msgspec.json.decode(fields["attachments"], type=list[Attachment])
 
