@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 from lodestream.api.app import App
 from lodestream.api.metrics import Metrics
@@ -50,16 +51,24 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
     )
 
 
-def make_app(settings: Settings, db: Database, *, shared_metrics: str | None = None) -> App:
+def make_app(
+    settings: Settings,
+    db: Database,
+    *,
+    shared_metrics: str | None = None,
+    stop_others: Callable[[], None] = lambda: None,
+) -> App:
     """Return the ASGI application over a migrated database, with its housekeeping under way.
 
-    `shared_metrics` is the folder where several server processes put their counters together.
+    `shared_metrics` is the folder where several server processes put their counters together. When
+    the application stops it closes the database; `stop_others` stops before what else uses it.
     """
     service = make_service(settings, db, shared_metrics=shared_metrics)
     stop = threading.Event()
     housekeeper = Housekeeper(db, service.activity, stop)
 
     def on_stop() -> None:
+        stop_others()
         stop.set()
         housekeeper.join()
         db.close()

@@ -142,25 +142,27 @@ def run(settings: Settings, announce: Announce, *, prepare: Prepare | None = Non
         worker = WorkerThread(db, data_folder_blobs(settings.data))
         worker.start()
         try:
-            _serve(settings, listener)
+            if settings.workers > 1:
+                _serve_by_several(settings, listener)
+            else:
+                _serve(settings, db, listener, worker)
         finally:
             worker.stop()
 
 
-def _serve(settings: Settings, listener: socket.socket) -> None:
-    if settings.workers > 1:
-        with _handed_down(settings):
-            config = _config(settings, "lodestream.server:app_from_environment", factory=True)
-            supervisor = Multiprocess(config, sockets=[listener])
-            supervisor.run()
-        if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-            raise Failed("the server processes could not start; their log says why")
-        return
-    # The application has its own connections, because it closes them when it stops.
-    with migrated_database(settings) as own:
-        config = _config(settings, make_app(settings, own))
-        server = uvicorn.Server(config)
-        server.run(sockets=[listener])
+def _serve_by_several(settings: Settings, listener: socket.socket) -> None:
+    with _handed_down(settings):
+        config = _config(settings, "lodestream.server:app_from_environment", factory=True)
+        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise Failed("the server processes could not start; their log says why")
+
+
+def _serve(settings: Settings, db: Database, listener: socket.socket, worker: WorkerThread) -> None:
+    # Worker and API share one `Database`, so that their writes queue in one line.
+    server = uvicorn.Server(_config(settings, make_app(settings, db, stop_others=worker.stop)))
+    server.run(sockets=[listener])
     if not server.started:
         raise Failed("the server could not start; its log says why")
 
