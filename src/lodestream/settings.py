@@ -59,8 +59,8 @@ class Settings:
     )
     durable_advance: bool = _setting(
         False,
-        "Whether an advance waits for the disk on SQLite. Without, a power cut (not a crash of "
-        "the process) may undo the last advances, so comments come again; none is lost.",
+        "Whether an advance waits for the disk. Without, a power cut or a crash of PostgreSQL (not "
+        "of the server) may undo the last advances, so comments come again; none is lost.",
     )
     access_log: bool = _setting(False, "Whether every request is logged, not only failures.")
     log_level: str = _setting("info", "Least level that is logged: debug, info, warning, error.")
