@@ -328,7 +328,8 @@ def _postgresql_faults(db: Database, text: str, params: Any) -> list[str]:
     query = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE probed{arguments}"
     (((plan,),),) = (connection.execute(query).fetchall(),)
     connection.execute("DEALLOCATE probed")
-    return list(_faults_of(plan[0]["Plan"]))
+    compiled = ["compiled before it is run"] if "JIT" in plan[0] else []
+    return compiled + list(_faults_of(plan[0]["Plan"]))
 
 
 def _faults_of(node: dict[str, Any]) -> Iterator[str]:
