@@ -65,6 +65,7 @@ class Writer:
     number: int
     source: str
     source_id: str
+    answers: int = 0
     count: int = 0
     uploads: list[Upload] = field(default_factory=list)  # of this round
     # What the text of each comment may be: the last one acknowledged, and those sent since.
@@ -75,6 +76,7 @@ class Writer:
         with Caller(port) as caller:
             while True:
                 self.upload(caller, chance)
+                self.answers += 1
 
     def upload(self, caller: Caller, chance: random.Random) -> None:
         """Upload one batch."""
@@ -99,6 +101,7 @@ class Consumer:
     """A client that reads one stream."""
 
     stream: str
+    answers: int = 0
     delivered: set[str] = field(default_factory=set)  # uids
     acknowledged: int = 0  # the last place whose advance was answered
     asked: int = 0  # the furthest place that an advance named
@@ -114,6 +117,7 @@ class Consumer:
         with Caller(port) as caller:
             while True:
                 self.turn(caller, chance.randint(1, 12), chance.random())
+                self.answers += 1
 
     def turn(self, caller: Caller, size: int, how_far: float) -> bool:
         """Fetch a batch and advance into it; tell whether it reached to the end."""
@@ -211,8 +215,15 @@ def work_until_killed(world: World, servers: list[Server], chance: random.Random
         )
         for n, client in enumerate(clients)
     ]
+    answers = [client.answers for client in clients]
     for thread in threads:
         thread.start()
+    # Mostly in full flight; now and then while the first requests are under way.
+    until = time.monotonic() + (10 if chance.random() < 0.8 else 0)
+    while time.monotonic() < until and not failures:
+        if all(client.answers > n for client, n in zip(clients, answers, strict=True)):
+            break
+        time.sleep(0.005)
     for server in chance.sample(servers, len(servers)):
         time.sleep(chance.uniform(0.0, 0.25))
         server.check_alive()
