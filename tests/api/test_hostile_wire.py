@@ -17,7 +17,7 @@ from tests.processes import ServerProcess, environment, free_port
 
 TOKEN = "the-token-of-the-administrator"
 MIB = 1 << 20
-MOST_RESIDENT_MIB = 420
+MOST_RESIDENT_MIB = 280
 
 
 class Wire:

@@ -95,6 +95,50 @@ _ERRORS: Final = {
     503: "The database cannot be reached, or is not migrated.",
 }
 
+# What an answer gives to the next call: operation → operation → where its parameters come from;
+# those that both have in their paths are passed on besides.
+_LINKS: Final[dict[str, dict[str, dict[str, str]]]] = {
+    "createSource": {
+        "getSource": {},
+        "getSourceById": {"source_id": "$response.body#/source/id"},
+        "syncComments": {},
+        "deleteSource": {"source_id": "$response.body#/source/id"},
+    },
+    "syncComments": {
+        "getComment": {"comment_id": "$request.body#/comments/0/id"},
+        "getSourceComments": {},
+        "deleteComment": {"id": "$request.body#/comments/0/id"},
+    },
+    "getSourceComments": {"getComment": {"comment_id": "$response.body#/comments/0/id"}},
+    "createDataset": {
+        "getDataset": {},
+        "getDatasetById": {"dataset_id": "$response.body#/dataset/id"},
+        "createStream": {},
+        "deleteDatasetV1": {},
+    },
+    "createStream": {
+        "getStreamByName": {"stream_name": "$response.body#/stream/name"},
+        "fetchFromStream": {"stream_name": "$response.body#/stream/name"},
+        "getStreamResults": {"stream_name": "$response.body#/stream/name"},
+        "resetStream": {"stream_name": "$response.body#/stream/name"},
+        "deleteStream": {"stream_name": "$response.body#/stream/name"},
+    },
+    "fetchFromStream": {"advanceStream": {}},
+    "getCurrentUser": {
+        "getUserById": {"user_id": "$response.body#/user/id"},
+        "createToken": {"user_id": "$response.body#/user/id"},
+    },
+    "createUser": {
+        "getUserById": {"user_id": "$response.body#/user/id"},
+        "deleteUser": {"user_id": "$response.body#/user/id"},
+    },
+    "createToken": {"deleteToken": {"token_id": "$response.body#/token/id"}},
+    "createProject": {"getProject": {}, "deleteProject": {}},
+}
+_LINKED_BODIES: Final = {
+    ("fetchFromStream", "advanceStream"): {"sequence_id": "$response.body#/sequence_id"},
+}
+
 # JSON that is stored and sent as it came: its schema by the name of the field.
 _PASSED_ON: Final[dict[str, Json]] = {
     "comment": {"$ref": "#/components/schemas/Comment"},
@@ -180,6 +224,7 @@ def document(routes: Sequence[Route]) -> Json:
         # Two paths that differ in the names of parameters only are one path: the first names them.
         path = next((known for known in paths if _shape(known) == _shape(route.path)), route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route, path)
+    _add_links(paths)
     areas = dict.fromkeys(route.area for route in routes)
     return {
         "openapi": "3.1.0",
@@ -205,6 +250,25 @@ def document(routes: Sequence[Route]) -> Json:
             },
         },
     }
+
+
+def _add_links(paths: dict[str, Json]) -> None:
+    operations = {
+        operation["operationId"]: operation
+        for methods in paths.values()
+        for operation in methods.values()
+    }
+    for name, targets in _LINKS.items():
+        links: Json = {}
+        for target, given in targets.items():
+            known = {one["name"] for one in operations[name]["parameters"] if one["in"] == "path"}
+            needed = [one["name"] for one in operations[target]["parameters"]]
+            shared = {one: f"$request.path.{one}" for one in needed if one in known}
+            links[target] = {"operationId": target, "parameters": {**shared, **given}}
+            body = _LINKED_BODIES.get((name, target))
+            if body is not None:
+                links[target]["requestBody"] = body
+        operations[name]["responses"]["200"]["links"] = links
 
 
 def summary_of(route: Route) -> tuple[str, str]:
