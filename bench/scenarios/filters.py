@@ -19,7 +19,7 @@ _FILTERS: dict[str, dict[str, object]] = {
 
 def run(bench: Bench) -> Iterator[Figure]:
     """Compare streams that deliver one comment in a hundred with one that delivers all."""
-    count = bench.count(100_000, 10_000)
+    count = bench.count(100_000, 5000)
     with serve() as server:
         account = Account(server)
         source = account.new_source("filters")

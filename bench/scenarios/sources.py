@@ -17,7 +17,7 @@ _RUN = 32
 
 def run(bench: Bench) -> Iterator[Figure]:
     """Compare a dataset of a tenth of all sources with a dataset of one that holds as much."""
-    sources, count = bench.count(1000, 50), bench.count(51_200, 1600)
+    sources, count = bench.count(1000, 30), bench.count(51_200, 960)
     with serve() as server:
         account = Account(server)
         every = [account.new_source(f"many-{number}") for number in range(sources)]
