@@ -31,7 +31,7 @@ def serve(log: str, settings: Settings) -> None:
 
 
 class Server:
-    """A running server over a database."""
+    """A server process over a database; it starts in the background."""
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self.port = free_port()
@@ -46,7 +46,6 @@ class Server:
         self._process = _CONTEXT.Process(target=serve, args=(str(self._log), settings), daemon=True)
         self._killed = False
         self._process.start()
-        self._await_ready()
 
     @classmethod
     @contextlib.contextmanager
@@ -54,6 +53,7 @@ class Server:
         """Run a server for as long as the context lasts, and kill it then."""
         server = cls(folder, database_url)
         try:
+            server.await_ready()
             yield server
         finally:
             server.kill()
@@ -72,7 +72,8 @@ class Server:
         """Insist that it did not end by itself, and log nothing unexpected."""
         assert self._process.is_alive(), self._log.read_text()[-4000:]
 
-    def _await_ready(self) -> None:
+    def await_ready(self) -> None:
+        """Wait until it answers."""
         deadline = time.monotonic() + 60
         while True:
             try:

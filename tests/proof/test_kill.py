@@ -37,7 +37,7 @@ from tests.proof.serving import Caller, Server
 
 # For each database: most rounds, and the seconds after which no new one is begun.
 ROUNDS = int(os.environ.get("LODESTREAM_TEST_KILL_ROUNDS", "100"))
-SECONDS = float(os.environ.get("LODESTREAM_TEST_KILL_SECONDS", "140"))
+SECONDS = float(os.environ.get("LODESTREAM_TEST_KILL_SECONDS", "120"))
 
 SOURCES = ("DefaultProject/inbox", "DefaultProject/survey")
 STREAMS = ("all", "team")
@@ -332,7 +332,11 @@ def run(folder: Path, url: str, *, rounds: int, seconds: float, seed: int) -> Wo
     while world.rounds < rounds and time.monotonic() < until:
         with contextlib.ExitStack() as stack:
             count = 1 if url.startswith("sqlite") else 2
-            servers = [stack.enter_context(Server.over(folder, url)) for _ in range(count)]
+            servers = [Server(folder, url) for _ in range(count)]
+            for server in servers:
+                stack.callback(server.kill)
+            for server in servers:
+                server.await_ready()
             with Caller(servers[0].port) as caller:
                 check(world, caller)
             work_until_killed(world, servers, chance)

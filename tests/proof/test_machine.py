@@ -411,4 +411,4 @@ def test_streams_do_what_their_model_does(client: Client) -> None:
 
 @pytest.mark.slow
 def test_streams_do_what_their_model_does_for_long(client: Client) -> None:
-    run(client, runs=400, steps=60)
+    run(client, runs=60, steps=50)
