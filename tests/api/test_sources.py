@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lodestream.store.db import Database
 from tests.client import Client
+from tests.conftest import grant_in, make_user
 
 SOURCE = "/api/v1/sources/acme/inbox"
 
@@ -36,3 +38,20 @@ def test_an_unknown_project_is_named(client: Client) -> None:
     answer = client.put("/api/v1/sources/nobody/inbox", {"source": {}})
     assert answer.status == 404
     assert answer.json["message"].startswith("No such project")
+
+
+def test_all_sources_are_those_of_the_projects_in_which_one_may_see_sources(
+    client: Client, db: Database
+) -> None:
+    made = [
+        client.ok("PUT", f"/api/v1/sources/{name}", {"source": {}})["source"]
+        for name in ("other/b", "acme/z", "acme/a")
+    ]
+    everything = client.ok("GET", "/api/v1/sources")["sources"]
+    assert everything == [made[2], made[1], made[0]]
+    user_id = make_user(db, "guest")
+    guest = client.as_user("guest")
+    assert guest.ok("GET", "/api/v1/sources")["sources"] == []
+    grant_in(db, user_id, "other", ("sources-read",))
+    grant_in(db, user_id, "acme", ("voc-readonly",))
+    assert guest.ok("GET", "/api/v1/sources")["sources"] == [made[0]]

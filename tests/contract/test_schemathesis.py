@@ -176,7 +176,7 @@ def server(running: Server) -> Server:
 
 
 @SCHEMA.parametrize()
-@settings(BOUNDED, max_examples=8)
+@settings(BOUNDED, max_examples=5)
 def test_every_operation_answers_as_it_is_described(case: Any, server: Server) -> None:
     case.call_and_validate(base_url=server.url, session=server.session, checks=CHECKS)
 
@@ -187,7 +187,7 @@ def test_what_follows_from_an_answer_is_answered_as_described(server: Server) ->
         "base-url": server.url,
         "headers": {"authorization": f"Bearer {ROOT_TOKEN}"},
         "seed": 1,
-        "max-time": 12,
+        "max-time": 8,
         "generation": {"mode": "positive", "max-examples": 40, "database": "none"},
         "phases": {"examples": off, "coverage": off, "fuzzing": off, "stateful": {"max-steps": 8}},
         # These judge what the description cannot tell: 409 for a taken name, 422 by a rule.
