@@ -87,6 +87,7 @@ _ERRORS: Final = {
     401: "No token, or one that is unknown or revoked.",
     403: "The token is good, a permission is missing.",
     404: "There is no such thing, or the caller may not see it.",
+    405: "The path has no such method; a slash in a name makes it another path.",
     409: "The name is taken, or the present state forbids the change.",
     413: "The body is larger than the server takes.",
     416: "The range lies outside the file.",
@@ -364,6 +365,8 @@ def _responses(route: Route) -> Json:
     refusals = {400, 429, 503, *(status for status in route.statuses if status in _ERRORS)}
     if route.needs.guard is not Guard.PUBLIC:
         refusals |= {401, 403, 404}
+    if route.parameters:
+        refusals.add(405)
     if route.body is not None or route.raw_body is not None:
         refusals |= {413, 422}
     if route.is_write:
