@@ -12,6 +12,7 @@ import pytest
 from lodestream.actions import ingest as ingest_actions
 from lodestream.domain.places import sequence_id
 from lodestream.domain.times import now_us, parse_us
+from lodestream.store import tokens
 from lodestream.store.db import Database
 from tests import build
 from tests.build import (
@@ -414,6 +415,35 @@ def test_every_route_takes_just_its_permissions(client: Client, db: Database, wo
             assert limited.call(method, path, body).status == 403, (method, path, missing)
         grant_in(db, user, "acme", needed)
         assert limited.call(method, path, body).status == 200, (method, path)
+
+
+@pytest.mark.parametrize("rest", ["fetch", "advance"])
+@pytest.mark.parametrize("change", ["rename", "delete", "permission", "token"])
+def test_a_change_holds_for_the_very_next_request(
+    client: Client, db: Database, rest: str, change: str
+) -> None:
+    """Nothing in between may have told the server to forget what it keeps of the stream."""
+    make_pipeline(client)
+    sync_ids(client, "a", "b")
+    user = make_user(db, "consumer")
+    needed = ("streams-consume", "voc-readonly", "sources-read")
+    grant_in(db, user, "acme", needed)
+    consumer = client.as_user("consumer")
+    first, second = fetch(consumer)["results"]
+    advance(consumer, first["sequence_id"])
+    if change == "rename":
+        post_stream(client, name="renamed")
+    elif change == "delete":
+        client.ok("DELETE", f"{STREAMS}/all")
+    elif change == "permission":
+        grant_in(db, user, "acme", needed[1:])
+    else:
+        with db.write() as tx:
+            for token in tokens.list_tokens(tx, user):
+                tokens.delete(tx, token.id)
+    body = {"size": 1} if rest == "fetch" else {"sequence_id": second["sequence_id"]}
+    answer = consumer.post(f"{STREAMS}/all/{rest}", body)
+    assert answer.status == {"permission": 403, "token": 401}.get(change, 404)
 
 
 # --- Aliases and path forms (section 1) ----------------------------------------------------------

@@ -26,6 +26,7 @@ from lodestream.domain.times import now_us
 from lodestream.store import order, sources
 from lodestream.store.catalogue import Catalogue
 from lodestream.store.db import Database, Reader, Writer
+from lodestream.store.dialect import Prepared
 from tests import build
 from tests.client import Client
 
@@ -140,8 +141,8 @@ def consume(
 
 @contextlib.contextmanager
 def pauses(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make every writer sleep between handing out positions and committing them."""
-    hand_out = order.hand_out
+    """Make writers sleep before they commit what they took, and readers between statements."""
+    hand_out, rows = order.hand_out, Prepared.rows
 
     def hand_out_and_sleep(tx: Writer, **more: Any) -> int:
         first = hand_out(tx, **more)
@@ -149,8 +150,14 @@ def pauses(patch: pytest.MonkeyPatch) -> Iterator[None]:
         time.sleep(0.05 if random.random() < 0.1 else random.random() * 0.003)
         return first
 
+    def sleep_and_read(prepared: Prepared, cursor: Any, **params: object) -> Any:
+        if random.random() < 0.1:
+            time.sleep(0.02)
+        return rows(prepared, cursor, **params)
+
     with patch.context() as inner:
         inner.setattr(order, "hand_out", hand_out_and_sleep)
+        inner.setattr(Prepared, "rows", sleep_and_read)
         yield
 
 
