@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from lodestream.actions import ingest as ingest_actions
 from lodestream.domain.places import sequence_id
 from lodestream.domain.times import now_us, parse_us
 from lodestream.store import tokens
 from lodestream.store.db import Database
+from lodestream.store.tables import stream_exception
 from tests import build
 from tests.build import (
     DATASET,
@@ -1247,7 +1249,7 @@ def test_a_filter_on_the_own_tags_sees_them_at_once(client: Client) -> None:
     assert (ids_of(batch), batch["filtered"]) == (["b"], 1)
 
 
-def test_tags_survive_a_reset_and_go_with_their_comment(client: Client) -> None:
+def test_tags_survive_a_reset_and_go_with_their_comment(client: Client, db: Database) -> None:
     stream = make_pipeline(client)
     sync_ids(client, "a", "b")
     uids = uids_of(client)
@@ -1258,6 +1260,8 @@ def test_tags_survive_a_reset_and_go_with_their_comment(client: Client) -> None:
     delete_ids(client, "a")
     sync_ids(client, "a")
     assert tagged(client, stream["id"])[kind] == ["b"]
+    with db.read() as tx:
+        assert len(tx.execute(sa.select(stream_exception.c.pos)).all()) == 1
 
 
 def test_tags_of_two_streams_do_not_mix(client: Client) -> None:
