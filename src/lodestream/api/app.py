@@ -156,12 +156,13 @@ class App:
             else:
                 reply = await self._answer(scope, receive, headers, request_id, route, match.values)
         reply = _finished(reply, headers, request_id, started)
+        # Counted before it is sent, so that whoever has an answer finds it in the metrics.
+        self._after(route, method, reply.status, request_id, started)
         await send(
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
         )
         body = b"" if method == "HEAD" else reply.body
         await send({"type": "http.response.body", "body": body})
-        self._after(route, method, reply.status, request_id, started)
 
     def _after(
         self, route: Route | None, method: str, status: int, request_id: str, started: float
