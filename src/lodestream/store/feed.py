@@ -105,12 +105,11 @@ class Feed:
 
     def _read_range(self, after: int, size: int) -> Batch:
         probe, source = self._db.probe(), self._sources[0]
-        rows = self._range.rows(probe, source=source, after=after, limit=size)
-        if len(rows) < size:
-            return Batch(rows, 0, rows[-1][0] if rows else after, True)
-        end = rows[-1][0]
-        more = self._next.rows(probe, source=source, after=end)
-        return Batch(rows, 0, end, not more)
+        # One more than is asked for tells whether anything follows, without another question.
+        rows = self._range.rows(probe, source=source, after=after, limit=size + 1)
+        more = len(rows) > size
+        rows = rows[:size]
+        return Batch(rows, 0, rows[-1][0] if rows else after, not more)
 
     def _read_window(self, after: int, size: int) -> Batch:
         """Read one source through the filter, examining and counting inside the database.
