@@ -136,12 +136,6 @@ class Prepared:
         return count
 
 
-def greatest(dialect_name: str, *values: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-    """Return the largest of the values: `max` on SQLite, `greatest` on PostgreSQL."""
-    function = sa.func.greatest if dialect_name == "postgresql" else sa.func.max
-    return function(*values)
-
-
 def insert_ignoring(table: sa.Table, dialect_name: str) -> Any:
     """Return an INSERT that leaves a row alone which is already there."""
     maker = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
