@@ -1,0 +1,1 @@
+"""Learning: texts and arrays in, arrays out; knows neither database nor HTTP."""
