@@ -70,8 +70,8 @@ def _versions() -> tuple[str, frozenset[str]]:
     return needed, frozenset(one.revision for one in scripts.walk_revisions())
 
 
-def upgrade(db: Database) -> None:
-    """Bring the schema to the newest version and write the rows that every database has.
+def upgrade(db: Database, *, to: str = "head") -> None:
+    """Bring the schema to a version, the newest, and write the rows that every database has.
 
     Safe to call from several processes at once: on PostgreSQL a table lock makes them take turns.
     Raises Unavailable if the database cannot be reached, or holds half a copy.
@@ -83,7 +83,7 @@ def upgrade(db: Database) -> None:
         _current(tx)
         config = _config()
         config.attributes["connection"] = tx.connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
         seed(tx)
 
 

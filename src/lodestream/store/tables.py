@@ -208,15 +208,19 @@ label_group = sa.Table(
 label_def = sa.Table(
     "label_def",
     metadata,
-    sa.Column("dataset_id", sa.Text, primary_key=True),
-    sa.Column("group_name", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, primary_key=True),
+    # Annotations name a label by its key, so that renaming one is one row.
+    sa.Column("key", _INT, primary_key=True, autoincrement=True),
+    sa.Column("dataset_id", sa.Text, nullable=False),
+    sa.Column("group_name", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
     sa.Column("rank", sa.Integer, nullable=False),
     sa.Column("body", _JSON_TEXT, nullable=False),  # JSON object as sent
     sa.Column("created_us", _INT, nullable=False),
     sa.ForeignKeyConstraint(
         ["dataset_id", "group_name"], ["label_group.dataset_id", "label_group.name"]
     ),
+    sa.UniqueConstraint("dataset_id", "group_name", "name"),
+    sqlite_autoincrement=True,
 )
 
 entity_def = sa.Table(
@@ -277,6 +281,213 @@ stream_exception = sa.Table(
     sa.Column("tagged_us", _INT, nullable=False),
     sa.Column("tagged_by", sa.Text, nullable=False),
     sa.Index("stream_exception_by_pos", "pos"),
+)
+
+annotated_comment = sa.Table(
+    "annotated_comment",
+    metadata,
+    # A comment that was ever annotated in a dataset; its labels are in `label_mark`.
+    sa.Column("dataset_id", sa.Text, primary_key=True),
+    sa.Column("pos", _INT, primary_key=True, autoincrement=False),
+    sa.Column("source", _INT, nullable=False),
+    sa.Column("revision", _INT, nullable=False),  # of the dataset, as of the last change here
+    sa.Column("reviewed", sa.Boolean, nullable=False),  # there is an annotation now
+    sa.Column("uninformative", _JSON_TEXT),  # JSON object {mode, metadata}, or NULL
+    sa.Column("moon_forms", _JSON_TEXT),  # JSON array as stored, or NULL
+    sa.Column("origin", sa.Text),  # retrieval method of the event that made it reviewed
+    sa.Column("labelled_us", _INT),  # when its labels were last set; NULL: never
+    sa.Column("updated_us", _INT, nullable=False),
+    sa.Index("annotated_comment_by_source", "dataset_id", "source", "pos"),
+    sa.Index("annotated_comment_by_pos", "pos"),
+    sqlite_with_rowid=False,
+)
+
+label_mark = sa.Table(
+    "label_mark",
+    metadata,
+    # A label assigned to, or dismissed from, a comment.
+    sa.Column("dataset_id", sa.Text, primary_key=True),
+    sa.Column("pos", _INT, primary_key=True, autoincrement=False),
+    sa.Column("label", _INT, primary_key=True, autoincrement=False),  # label_def.key
+    sa.Column("dismissed", sa.Boolean, nullable=False),
+    sa.Column("negative", sa.Boolean, nullable=False),  # the sentiment, if the dataset has it
+    sa.Column("body", _JSON_TEXT, nullable=False),  # JSON object: instructions, metadata
+    sa.Index("label_mark_by_label", "label", "pos"),
+    sqlite_with_rowid=False,
+)
+
+field_mark = sa.Table(
+    "field_mark",
+    metadata,
+    # A field ("entity") assigned to, or dismissed from, a comment.
+    sa.Column("dataset_id", sa.Text, primary_key=True),
+    sa.Column("pos", _INT, primary_key=True, autoincrement=False),
+    sa.Column("rank", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("entity_def_id", sa.Text, nullable=False),
+    sa.Column("dismissed", sa.Boolean, nullable=False),
+    sa.Column("body", _JSON_TEXT, nullable=False),  # JSON object: value, field, spans, metadata
+    sa.Index("field_mark_by_def", "dataset_id", "entity_def_id", "pos"),
+    sqlite_with_rowid=False,
+)
+
+annotation_event = sa.Table(
+    "annotation_event",
+    metadata,
+    # Every change of annotations or of what they refer to: history, undo, going back to a model.
+    sa.Column("dataset_id", sa.Text, primary_key=True),
+    sa.Column("revision", _INT, primary_key=True, autoincrement=False),
+    sa.Column("pos", _INT),  # NULL: the taxonomy changed
+    sa.Column("at_us", _INT, nullable=False),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("before", _JSON_TEXT, nullable=False),  # JSON object: all annotations of the comment
+    sa.Column("after", _JSON_TEXT, nullable=False),
+    sa.Index("annotation_event_by_pos", "dataset_id", "pos", "revision"),
+    sqlite_with_rowid=False,
+)
+
+learning = sa.Table(
+    "learning",
+    metadata,
+    # What is to be learned for a dataset and who is at it. A dataset is stale while `revision` is
+    # ahead of `trained_revision`; each change takes the next revision while it holds this row.
+    sa.Column("dataset_id", sa.Text, primary_key=True),
+    sa.Column("revision", _INT, nullable=False),
+    sa.Column("changed_us", _INT, nullable=False),  # when `revision` was taken
+    sa.Column("stale_us", _INT, nullable=False),  # first change since the last training began
+    sa.Column("trained_revision", _INT, nullable=False),
+    sa.Column("version", _INT, nullable=False),  # the newest model's; 0: none
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_until_us", _INT),
+    sa.Column("stage", sa.Text),  # what the claimant is doing
+    sa.Column("progress", sa.Float),  # of the stage, 0 to 1
+    sa.Column("stage_started_us", _INT),
+    sa.Column("failures", sa.Integer, nullable=False),  # in a row
+    sa.Column("retry_us", _INT, nullable=False),  # not before
+    sa.Column("error", sa.Text),
+)
+
+vector_space = sa.Table(
+    "vector_space",
+    metadata,
+    sa.Column("key", _INT, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),  # the encoder and what determines it
+    sa.Column("dim", sa.Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+comment_vector = sa.Table(
+    "comment_vector",
+    metadata,
+    sa.Column("space", _INT, primary_key=True, autoincrement=False),
+    sa.Column("pos", _INT, primary_key=True, autoincrement=False),
+    sa.Column("vector", sa.LargeBinary, nullable=False),  # ml/vectors.py: packed
+    sqlite_with_rowid=False,
+)
+
+vector_progress = sa.Table(
+    "vector_progress",
+    metadata,
+    # Every comment of a source up to this position has its vector, or a `changed_comment` row.
+    sa.Column("space", _INT, primary_key=True, autoincrement=False),
+    sa.Column("source", _INT, primary_key=True, autoincrement=False),
+    sa.Column("upto", _INT, nullable=False),
+)
+
+changed_comment = sa.Table(
+    "changed_comment",
+    metadata,
+    # Comments whose text changed, or that are gone, since vectors and predictions were made.
+    sa.Column("pos", _INT, primary_key=True, autoincrement=False),
+    sa.Column("stamp", _INT, nullable=False),  # which change: a newer one must not be lost
+)
+
+model = sa.Table(
+    "model",
+    metadata,
+    sa.Column("key", _INT, primary_key=True, autoincrement=True),
+    sa.Column("dataset_id", sa.Text, nullable=False),
+    sa.Column("version", _INT, nullable=False),
+    sa.Column("trained_us", _INT, nullable=False),
+    sa.Column("duration_s", sa.Float, nullable=False),
+    sa.Column("input_us", _INT, nullable=False),  # time of the last change that it learned from
+    sa.Column("input_revision", _INT, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("space", sa.Text),  # vector_space.name, or NULL: words alone
+    sa.Column("has_sentiment", sa.Boolean, nullable=False),
+    sa.Column("labels", _JSON_TEXT, nullable=False),  # JSON array: names, in the order of scores
+    sa.Column("definitions", _JSON_TEXT, nullable=False),  # JSON object: label groups, entity defs
+    sa.Column("reviewed_counts", _JSON_TEXT, nullable=False),  # JSON object: label to number
+    sa.Column("thresholds", _JSON_TEXT),  # JSON object: label to its three automatic thresholds
+    sa.Column("validation", _JSON_TEXT),  # JSON object as answered, or NULL: not validated
+    sa.Column("statistics", _JSON_TEXT),  # JSON object: the same in the public form
+    sa.Column("pinned", sa.Boolean, nullable=False),
+    sa.Column("deleted", sa.Boolean, nullable=False),  # its files and predictions are gone
+    sa.Column("starred", sa.Boolean, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.UniqueConstraint("dataset_id", "version"),
+    sqlite_autoincrement=True,
+)
+
+model_file = sa.Table(
+    "model_file",
+    metadata,
+    sa.Column("model", _INT, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, primary_key=True),  # 'head', 'left_out'
+    sa.Column("body", sa.LargeBinary, nullable=False),  # ml/artifact.py: manifest and arrays
+)
+
+model_tag = sa.Table(
+    "model_tag",
+    metadata,
+    sa.Column("dataset_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", _INT, nullable=False),
+    sa.Column("updated_us", _INT, nullable=False),
+)
+
+label_validation = sa.Table(
+    "label_validation",
+    metadata,
+    sa.Column("model", _INT, primary_key=True, autoincrement=False),
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("body", _JSON_TEXT, nullable=False),  # JSON object as answered
+)
+
+training_action = sa.Table(
+    "training_action",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("model", _INT, nullable=False),
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("body", _JSON_TEXT, nullable=False),  # JSON object as answered
+    sa.Column("uids", _JSON_TEXT, nullable=False),  # JSON array: the comments to look at, in order
+    sa.Index("training_action_by_model", "model", "rank"),
+)
+
+seen_comment = sa.Table(
+    "seen_comment",
+    metadata,
+    sa.Column("action_id", sa.Text, primary_key=True),
+    sa.Column("uid", sa.Text, primary_key=True),
+    sa.Column("seen_us", _INT, nullable=False),
+)
+
+prediction = sa.Table(
+    "prediction",
+    metadata,
+    sa.Column("model", _INT, primary_key=True, autoincrement=False),
+    sa.Column("pos", _INT, primary_key=True, autoincrement=False),
+    sa.Column("scores", sa.LargeBinary, nullable=False),  # domain/predictions.py
+    sqlite_with_rowid=False,
+)
+
+prediction_progress = sa.Table(
+    "prediction_progress",
+    metadata,
+    # Every comment of a source up to this position has its prediction, or a `changed_comment` row.
+    sa.Column("model", _INT, primary_key=True, autoincrement=False),
+    sa.Column("source", _INT, primary_key=True, autoincrement=False),
+    sa.Column("upto", _INT, nullable=False),
 )
 
 audit_event = sa.Table(
