@@ -78,7 +78,8 @@ def unpack(rows: Sequence[bytes], dim: int) -> NDArray[np.float32]:
     table = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), dim + _SCALE_BYTES)
     scales = table[:, :_SCALE_BYTES].copy().view("<f4")
     whole = table[:, _SCALE_BYTES:].view(np.int8)
-    return np.multiply(whole, scales, dtype=np.float32)
+    unpacked: NDArray[np.float32] = np.multiply(whole, scales, dtype=np.float32)
+    return unpacked
 
 
 def _scales(whole: NDArray[np.int8]) -> NDArray[np.float64]:
