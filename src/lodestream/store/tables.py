@@ -490,6 +490,35 @@ prediction_progress = sa.Table(
     sa.Column("upto", _INT, nullable=False),
 )
 
+rendering = sa.Table(
+    "rendering",
+    metadata,
+    # One way to show a model's predictions: what streams with these thresholds send.
+    sa.Column("key", _INT, primary_key=True, autoincrement=True),
+    sa.Column("model", _INT, nullable=False),
+    sa.Column("thresholds", _JSON_TEXT, nullable=False),  # JSON array of [name, threshold]
+    sa.UniqueConstraint("model", "thresholds"),
+    sqlite_autoincrement=True,
+)
+
+rendered = sa.Table(
+    "rendered",
+    metadata,
+    sa.Column("rendering", _INT, primary_key=True, autoincrement=False),
+    sa.Column("pos", _INT, primary_key=True, autoincrement=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # JSON array of labels, ready to be sent
+    sqlite_with_rowid=False,
+)
+
+rendering_progress = sa.Table(
+    "rendering_progress",
+    metadata,
+    # Every comment of a source up to this position is rendered, or has a `changed_comment` row.
+    sa.Column("rendering", _INT, primary_key=True, autoincrement=False),
+    sa.Column("source", _INT, primary_key=True, autoincrement=False),
+    sa.Column("upto", _INT, nullable=False),
+)
+
 audit_event = sa.Table(
     "audit_event",
     metadata,

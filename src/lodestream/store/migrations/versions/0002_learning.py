@@ -208,6 +208,30 @@ def upgrade() -> None:
         sa.UniqueConstraint("name"),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "rendering",
+        sa.Column("key", _INT, autoincrement=True, nullable=False),
+        sa.Column("model", _INT, nullable=False),
+        sa.Column("thresholds", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+        sa.UniqueConstraint("model", "thresholds"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "rendered",
+        sa.Column("rendering", _INT, autoincrement=False, nullable=False),
+        sa.Column("pos", _INT, autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("rendering", "pos"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "rendering_progress",
+        sa.Column("rendering", _INT, autoincrement=False, nullable=False),
+        sa.Column("source", _INT, autoincrement=False, nullable=False),
+        sa.Column("upto", _INT, nullable=False),
+        sa.PrimaryKeyConstraint("rendering", "source"),
+    )
 
 
 def _give_labels_keys() -> None:
