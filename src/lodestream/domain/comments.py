@@ -341,6 +341,7 @@ def _is_shallow(text: bytes, tree: Any) -> bool:
 
 
 _PREFIX: Final = len('{"comment":')
+_UID: Final = len('{"comment":{"uid":"')
 _SUFFIX: Final = len(',"sequence_id":"') + 32 + 1
 _TIME: Final = len("2024-01-01T00:00:00.000000Z")
 
@@ -384,9 +385,23 @@ class FrontMaker:
         )
 
 
+class _Named(Struct, gc=False):
+    uid: str
+
+
 def comment_of(front: bytes) -> bytes:
     """Return the comment's JSON object in a front."""
     return front[_PREFIX:-_SUFFIX]
+
+
+def source_id_of(front: bytes) -> str:
+    """Return the id of the source of the comment in a front."""
+    return front[_UID : _UID + 16].decode()
+
+
+def uid_of(front: bytes) -> str:
+    """Return the uid of the comment in a front."""
+    return msgspec.json.decode(comment_of(front), type=_Named).uid
 
 
 def core_of(front: bytes) -> bytes:
