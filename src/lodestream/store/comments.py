@@ -14,9 +14,11 @@ from lodestream.domain.comments import Incoming
 from lodestream.store import bulk
 from lodestream.store.db import Reader, Writer
 from lodestream.store.tables import (
+    annotated_comment,
     comment,
     comment_key,
     comment_text,
+    dataset_source,
     file_claim,
     source_content,
     stream_exception,
@@ -234,9 +236,21 @@ def page_by_timestamp(
     return [(row.timestamp_us, row.pos, fronts[row.pos]) for row in rows]
 
 
-def annotated(_tx: Reader, _positions: Sequence[int]) -> frozenset[int]:
-    """Return which of the comments a person has annotated, in any dataset.
-
-    No operation of this version stores annotations, so there are none to find.
-    """
-    return frozenset()
+def annotated(tx: Reader, positions: Sequence[int]) -> frozenset[int]:
+    """Return which of the comments a person has annotated, in any dataset that contains them."""
+    found: set[int] = set()
+    for start in range(0, len(positions), 1024):
+        query = (
+            sa.select(annotated_comment.c.pos)
+            .join(
+                dataset_source,
+                (dataset_source.c.dataset_id == annotated_comment.c.dataset_id)
+                & (dataset_source.c.source == annotated_comment.c.source),
+            )
+            .where(
+                annotated_comment.c.pos.in_(positions[start : start + 1024]),
+                annotated_comment.c.reviewed,
+            )
+        )
+        found.update(tx.execute(query).scalars())
+    return frozenset(found)
