@@ -15,22 +15,27 @@ from lodestream.store.tables import account, audit_event
 _ACTOR = sa.select(account.c.username).where(account.c.id == sa.bindparam("who"))
 # The actor's names are copied by the statement itself: a sync writes one entry and should not pay
 # for a second question.
-_RECORD = sa.insert(audit_event).values(
-    actor_username=_ACTOR.scalar_subquery(),
-    actor_email=_ACTOR.with_only_columns(account.c.email).scalar_subquery(),
+_RECORD = (
+    sa.insert(audit_event)
+    .inline()
+    .values(
+        **{name: sa.bindparam(name) for name in ("type", "at_us", "actor_id", "refs")},
+        actor_username=_ACTOR.scalar_subquery(),
+        actor_email=_ACTOR.with_only_columns(account.c.email).scalar_subquery(),
+    )
 )
 
 
 def record(tx: Writer, *, actor_id: str, event_type: str, refs: Refs) -> None:
     """Write one entry: who did what to which things; all names are copied, so they last."""
-    row = {
-        "type": event_type,
-        "at_us": now_us(),
-        "actor_id": actor_id,
-        "refs": msgspec.json.encode(refs).decode(),
-        "who": actor_id,
-    }
-    tx.execute(_RECORD, row)
+    tx.run(
+        _RECORD,
+        type=event_type,
+        at_us=now_us(),
+        actor_id=actor_id,
+        refs=msgspec.json.encode(refs).decode(),
+        who=actor_id,
+    )
 
 
 def list_events(

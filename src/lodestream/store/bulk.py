@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lodestream.store.db import Reader, Writer
-from lodestream.store.dialect import Prepared
+from lodestream.store.dialect import prepared
 
 _CHUNK = 1024
 
@@ -42,7 +42,7 @@ def run_many(tx: Writer, statement: sa.ClauseElement, rows: Sequence[dict[str, A
     """Run an UPDATE or DELETE once for each mapping of its named parameters."""
     if not rows:
         return
-    text = _statement_text(statement, tx.dialect_name)
+    text = prepared(statement, tx.dialect_name).text
     if tx.dialect_name == "sqlite":
         tx.driver.executemany(text, rows)
         return
@@ -114,11 +114,6 @@ def rows_in(
     with tx.driver.cursor(binary=True) as cursor:
         found += cursor.execute(head + "= ANY(%s)", (wanted,)).fetchall()
     return found
-
-
-@lru_cache(maxsize=64)
-def _statement_text(statement: sa.ClauseElement, dialect_name: str) -> str:
-    return Prepared(statement, dialect_name).text
 
 
 @lru_cache(maxsize=64)

@@ -190,19 +190,25 @@ def delete(tx: Writer, source: int, places: Sequence[tuple[int, int]]) -> int:
     return deleted
 
 
+_COUNT_CONTENT = (
+    sa.update(source_content)
+    .where(source_content.c.source == bindparam("key", type_=sa.BigInteger))
+    .values(
+        comments=source_content.c.comments + bindparam("added", type_=sa.BigInteger),
+        modified_us=bindparam("now_us", type_=sa.BigInteger),
+    )
+)
+_TOTAL = sa.select(sa.func.sum(source_content.c.comments))
+
+
 def count_content(tx: Writer, source: int, *, added: int, modified_us: int) -> None:
     """Note that `added` comments came (or, negative, went) and when."""
-    tx.execute(
-        sa.update(source_content)
-        .where(source_content.c.source == source)
-        .values(comments=source_content.c.comments + added, modified_us=modified_us)
-    )
+    tx.run(_COUNT_CONTENT, key=source, added=added, now_us=modified_us)
 
 
 def total_comments(tx: Reader) -> int:
     """Return how many comments all sources hold."""
-    total = tx.execute(sa.select(sa.func.sum(source_content.c.comments))).scalar_one()
-    return int(total or 0)
+    return int(tx.rows(_TOTAL)[0][0] or 0)
 
 
 def page_by_timestamp(

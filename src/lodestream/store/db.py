@@ -41,6 +41,11 @@ class Reader:
         """Run a statement; `parameters` may be a list of mappings to run it many times."""
         return self.connection.execute(statement, parameters)
 
+    def rows(self, statement: sa.ClauseElement, **params: object) -> list[tuple[Any, ...]]:
+        """Run a query of a hot path, a constant of its module, as `dialect.Prepared` does."""
+        cursor = self.driver
+        return dialect.prepared(statement, self.dialect_name).rows(cursor, **params)
+
     @property
     def driver(self) -> Any:
         """The driver's own connection, inside this transaction."""
@@ -49,6 +54,10 @@ class Reader:
 
 class Writer(Reader):
     """A transaction that may write."""
+
+    def run(self, statement: sa.ClauseElement, **params: object) -> int:
+        """Run a change as `rows` runs a query; return how many rows it changed."""
+        return dialect.prepared(statement, self.dialect_name).run(self.driver, **params)
 
 
 class Database:

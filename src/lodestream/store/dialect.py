@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,6 +135,12 @@ class Prepared:
             params = {**self.constants, **params}
         count: int = cursor.execute(self.text, params).rowcount
         return count
+
+
+@lru_cache(maxsize=256)
+def prepared(statement: sa.ClauseElement, dialect_name: str) -> Prepared:
+    """Return a statement that lives as long as the process, compiled at its first use."""
+    return Prepared(statement, dialect_name)
 
 
 def insert_ignoring(table: sa.Table, dialect_name: str) -> Any:

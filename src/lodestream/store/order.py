@@ -15,19 +15,24 @@ from lodestream.store.db import Reader, Writer
 from lodestream.store.tables import counter
 
 LAST_POSITION = sa.select(counter.c.value).where(counter.c.name == "position")
+_TAKE = LAST_POSITION.with_for_update()
+_HAND_OUT = (
+    sa.update(counter)
+    .where(counter.c.name == "position")
+    .values(value=sa.bindparam("last", type_=sa.BigInteger))
+)
 
 
 def take_order(tx: Writer) -> int:
     """Take the order until the transaction ends; return the last position handed out."""
-    last: int = tx.execute(LAST_POSITION.with_for_update()).scalar_one()
+    last: int = tx.rows(_TAKE)[0][0]
     return last
 
 
 def hand_out(tx: Writer, *, last: int, count: int, now_us: int) -> int:
     """Hand out `count` positions after `last`; return the first. The caller holds the order."""
     first = first_position(last, now_us)
-    update = sa.update(counter).where(counter.c.name == "position")
-    tx.execute(update.values(value=first + count - 1))
+    tx.run(_HAND_OUT, last=first + count - 1)
     return first
 
 

@@ -21,11 +21,15 @@ from lodestream.store.tables import (
     stream,
 )
 
+_GET = sa.select(quota.c.hard_limit, quota.c.auto_increase_up_to).where(
+    quota.c.kind == sa.bindparam("kind")
+)
+
 
 def get(tx: Reader, kind: str) -> Quota:
     """Return the quota of a kind, which is one of `DEFAULT_LIMITS`."""
-    row = tx.execute(sa.select(quota).where(quota.c.kind == kind)).first()
-    return Quota(kind, DEFAULT_LIMITS[kind]) if row is None else _quota(row)
+    rows = tx.rows(_GET, kind=kind)
+    return Quota(kind, *rows[0]) if rows else Quota(kind, DEFAULT_LIMITS[kind])
 
 
 def list_quotas(tx: Reader) -> list[Quota]:

@@ -44,9 +44,15 @@ def get_by_key(tx: Reader, key: int) -> Source:
     return _source(row)
 
 
+_EXISTS = sa.select(source.c.key).where(source.c.key == sa.bindparam("key", type_=sa.BigInteger))
+_COMMENT_COUNT = sa.select(source_content.c.comments).where(
+    source_content.c.source == sa.bindparam("key", type_=sa.BigInteger)
+)
+
+
 def exists(tx: Reader, key: int) -> bool:
     """Tell whether there is a source with this key."""
-    return tx.execute(sa.select(source.c.key).where(source.c.key == key)).first() is not None
+    return bool(tx.rows(_EXISTS, key=key))
 
 
 def require_exists(tx: Reader, key: int) -> None:
@@ -63,8 +69,7 @@ def count(tx: Reader) -> int:
 
 def comment_count(tx: Reader, key: int) -> int:
     """Return how many comments a source holds."""
-    query = sa.select(source_content.c.comments).where(source_content.c.source == key)
-    count: int = tx.execute(query).scalar_one()
+    count: int = tx.rows(_COMMENT_COUNT, key=key)[0][0]
     return count
 
 
