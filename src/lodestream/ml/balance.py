@@ -156,7 +156,7 @@ def fit_logistic(
 
     begin = np.zeros(rows.shape[1] + 1) if start is None else start
     # Single precision cannot tell losses closer than this; asking for more only costs rounds.
-    limits = {"maxiter": 200, "ftol": 1e-8, "gtol": 1e-5}
+    limits = {"maxiter": 200, "ftol": 1e-10, "gtol": 1e-6}
     found = minimize(loss, begin, jac=True, method="L-BFGS-B", options=limits)
     return np.asarray(found.x, np.float64)
 

@@ -132,11 +132,12 @@ class _Draft:
             self.entries.append(tuple(planned))
 
     def for_weakest_factor(self, assessments: dict[str, Assessment]) -> None:
-        """Put in the steps of the factor by which most can be won."""
+        """Put in the steps of that factor by which most can be won."""
         weights = factor_weights(self.settings)
-        weakest = max(
-            self.rating.factors, key=lambda factor: weights[factor.kind] * (100 - factor.score)
-        )
+        able = [one for one in self.rating.factors if one.dataset_actions or one.label_actions]
+        if not able:
+            return
+        weakest = max(able, key=lambda factor: weights[factor.kind] * (100 - factor.score))
         self.for_dataset(weakest.kind, weakest.dataset_actions)
         for action in weakest.label_actions:
             self.for_label([action], assessments[action.label])
