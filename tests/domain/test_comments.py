@@ -27,5 +27,5 @@ def test_markup_that_looks_like_a_field_hides_no_attachment() -> None:
         type=CommentNew,
     )
     incoming = prepare(new, salt=1, tag=source_tag(1))
-    front = FrontMaker("0" * 16).make(incoming, pos=1 << 40, created_us=1, modified_us=1)
+    front = FrontMaker("0" * 16).make(incoming, 1 << 40)
     assert [one.name for one in attachments_of(front)] == ["n"]

@@ -20,11 +20,10 @@ from lodestream.domain.comments import (
     source_tag,
 )
 from lodestream.domain.errors import Conflict
-from lodestream.domain.places import created_us
 from lodestream.domain.sources import Source
 from lodestream.domain.times import now_us
 from lodestream.store import audit, comments, files, order, quotas, sources
-from lodestream.store.comments import StoredKey
+from lodestream.store.comments import StoredKey, StoredRow
 from lodestream.store.db import Database, Writer
 
 
@@ -41,11 +40,12 @@ class Counts(Struct):
 class _Plan:
     """What to do with each comment of a batch, once the stored ones are known."""
 
-    __slots__ = ("changed", "fresh", "unchanged")
+    __slots__ = ("changed", "fresh", "rows", "unchanged")
 
     def __init__(self) -> None:
         self.fresh: list[Incoming] = []
         self.changed: list[tuple[int, Incoming, bytes]] = []  # position, new version, old front
+        self.rows: dict[int, StoredRow] = {}  # of the changed, by position
         self.unchanged = 0
 
 
@@ -135,7 +135,7 @@ def _store(
             _insert(tx, source, plan.fresh, last, now)
             counts.new = len(plan.fresh)
         if plan.changed:
-            _update(tx, source, plan.changed, now, counts)
+            _update(tx, source, plan, now, counts)
         if counts.new or counts.updated:
             comments.count_content(tx, source.key, added=counts.new, modified_us=now)
             details: dict[str, str | int] = {"new": counts.new, "updated": counts.updated}
@@ -171,10 +171,11 @@ def _plan_suspects(
 ) -> None:
     """Sort out comments whose hash is stored with other content: changed, or another id."""
     positions = [key.pos for _, same in suspects for key in same]
-    ids = comments.read_ids(tx, source_key, positions)
+    rows = plan.rows = comments.read_rows(tx, source_key, positions)
     fronts = comments.read_fronts(tx, positions)
     for incoming, same in suspects:
-        pos = next((key.pos for key in same if ids.get(key.pos) == incoming.id), None)
+        mine = (key.pos for key in same if key.pos in rows and rows[key.pos].id == incoming.id)
+        pos = next(mine, None)
         if pos is None:
             plan.fresh.append(incoming)
         else:
@@ -192,34 +193,24 @@ def _insert(tx: Writer, source: Source, fresh: Sequence[Incoming], last: int, no
     files.bind(tx, source, [(first + i, incoming, None) for i, incoming in enumerate(fresh)])
     make = FrontMaker(source.id).make
     placed = list(enumerate(fresh, first))
-    fronts = [
-        make(c, pos=pos, created_us=created_us(pos), modified_us=created_us(pos))
-        for pos, c in placed
-    ]
-    comments.insert(tx, source.key, placed, fronts)
+    comments.insert(tx, source.key, placed, [make(c, pos) for pos, c in placed])
 
 
-def _update(
-    tx: Writer,
-    source: Source,
-    changed: Sequence[tuple[int, Incoming, bytes]],
-    now: int,
-    counts: Counts,
-) -> None:
-    files.bind(tx, source, changed)
+def _update(tx: Writer, source: Source, plan: _Plan, now: int, counts: Counts) -> None:
+    files.bind(tx, source, plan.changed)
     make = FrontMaker(source.id).make
     fronts: list[bytes] = []
-    for pos, incoming, old in changed:
+    for pos, incoming, old in plan.changed:
         # Strictly after the last change, so that `context` names one version only.
         modified = max(now, modified_us_of(old) + 1)
-        created = created_us(pos)
-        fronts.append(make(incoming, pos=pos, created_us=created, modified_us=modified))
+        fronts.append(make(incoming, pos, modified))
         if message_changed(core_of(old), incoming.core):
             counts.updated_text_changed += 1
         else:
             counts.updated_properties_only += 1
-    counts.updated = len(changed)
-    comments.update(tx, source.key, [(pos, c) for pos, c, _ in changed], fronts)
+    counts.updated = len(plan.changed)
+    changed = [(pos, plan.rows[pos], incoming) for pos, incoming, _ in plan.changed]
+    comments.update(tx, source.key, changed, fronts)
 
 
 def _record(

@@ -27,7 +27,7 @@ from xxhash import xxh3_64_intdigest
 from lodestream.domain.errors import InvalidInput
 from lodestream.domain.facets import facets_of
 from lodestream.domain.ids import COMMENT_ID, is_comment_id
-from lodestream.domain.places import sequence_id
+from lodestream.domain.places import comment_sequence_id, created_us
 from lodestream.domain.times import format_us, parse_us
 
 MAX_BATCH: Final = 16_384
@@ -121,11 +121,16 @@ class Incoming(Struct, gc=False):
     key_hash: int
     digest: int
     timestamp_us: int
-    facets: bytes | None
     thread_id: str | None
     core: bytes
+    messages: list[Message]
+    properties: dict[str, PropertyValue]
     attachments: list[Attachment]
     context: str | None
+
+    def facets(self) -> bytes | None:
+        """Return what filters test, as JSON: made for what is stored, not for what is unchanged."""
+        return facets_of(self.messages, self.properties)
 
 
 _HALF: Final = 1 << 63
@@ -190,9 +195,10 @@ def prepare(new: CommentNew, *, salt: int, tag: int) -> Incoming:
         key_hash(comment_id, salt=salt, source_tag=tag),
         xxh3_64_intdigest(core, salt ^ tag) - _HALF,
         timestamp_us,
-        facets_of(new.messages, properties),
         thread_id,
         core,
+        new.messages,
+        properties,
         attachments,
         context,
     )
@@ -267,30 +273,27 @@ def _checked_properties(
     blank = False
     for name, value in properties.items():
         kind = property_kind(name)
-        if kind is None:
-            raise InvalidInput(
-                f"comment {comment_id!r}: user_properties[{name!r}]: a key must be 'string:' or "
-                "'number:' and a name of 1 to 256 characters"
-            )
-        if (kind is str) is not isinstance(value, str):
-            raise InvalidInput(
-                f"comment {comment_id!r}: user_properties[{name!r}]: the value is not a "
-                f"{'string' if kind is str else 'number'}"
-            )
         if isinstance(value, str):
-            if len(value) > MAX_PROPERTY_CHARS:
-                raise InvalidInput(
-                    f"comment {comment_id!r}: user_properties[{name!r}]: longer than "
-                    f"{MAX_PROPERTY_CHARS} characters"
-                )
-            blank = blank or not value.strip()
-        elif not -float_info.max <= value <= float_info.max:
-            raise InvalidInput(
-                f"comment {comment_id!r}: user_properties[{name!r}]: the number is too large"
-            )
+            sound = kind is str and len(value) <= MAX_PROPERTY_CHARS
+            blank = blank or not value or value.isspace()
+        else:
+            sound = kind is float and -float_info.max <= value <= float_info.max
+        if not sound:
+            wrong = _what_is_wrong(kind, value)
+            raise InvalidInput(f"comment {comment_id!r}: user_properties[{name!r}]: {wrong}")
     if blank:
         return {n: v for n, v in properties.items() if not isinstance(v, str) or v.strip()}
     return properties
+
+
+def _what_is_wrong(kind: type[str] | type[float] | None, value: PropertyValue) -> str:
+    if kind is None:
+        return "a key must be 'string:' or 'number:' and a name of 1 to 256 characters"
+    if (kind is str) is not isinstance(value, str):
+        return f"the value is not a {'string' if kind is str else 'number'}"
+    if isinstance(value, str):
+        return f"longer than {MAX_PROPERTY_CHARS} characters"
+    return "the number is too large"
 
 
 def _check_message(comment_id: str, message: Message) -> None:
@@ -358,17 +361,19 @@ class FrontMaker:
         self._head = b'{"comment":{"uid":"' + source_id.encode() + b"."
         self._middle = b'","source_id":"' + source_id.encode() + b'","created_at":"'
 
-    def make(self, incoming: Incoming, *, pos: int, created_us: int, modified_us: int) -> bytes:
-        """Return the front of a comment at `pos`, modified at `modified_us`."""
+    def make(self, incoming: Incoming, pos: int, modified_us: int | None = None) -> bytes:
+        """Return the front of a comment at `pos`, modified at `modified_us` or when it came."""
         core = incoming.core
-        if (created_us, modified_us) != self._times_of:
+        created = created_us(pos)
+        times_of = (created, created if modified_us is None else modified_us)
+        if times_of != self._times_of:
             # Up to two thousand comments of a batch share these.
-            self._times_of = (created_us, modified_us)
+            self._times_of = times_of
             self._times = b'%s%s","last_modified":"%s","context":"%x",' % (
                 self._middle,
-                format_us(created_us).encode(),
-                format_us(modified_us).encode(),
-                modified_us,
+                format_us(created).encode(),
+                format_us(times_of[1]).encode(),
+                times_of[1],
             )
         # The id is the first member of the core, already escaped as JSON.
         quoted_id = core[7 : core.index(b'","timestamp":')]
@@ -379,7 +384,7 @@ class FrontMaker:
                 self._times,
                 core[1:],
                 b',"sequence_id":"',
-                sequence_id(pos, self._number).encode(),
+                comment_sequence_id(pos, self._number),
                 b'"',
             )
         )

@@ -47,12 +47,18 @@ def sequence_id(position: int, source_number: int = 0) -> str:
 
     `source_number` is the source id as an integer; 0 where the place is not that of a comment.
     """
-    after_us = (position + 1) >> TIE_BITS
-    if source_number == 0 and (after_us << TIE_BITS) == position + 1 and after_us % 1000 == 0:
-        raw = _PACK(after_us // 1000) + bytes(16)
-    else:
-        raw = _PACK((position >> TIE_BITS) // 1000) + _PACK_KEY(position, source_number)
-    return b2a_base64(raw, newline=False).decode("ascii")
+    if source_number == 0:
+        after_us = (position + 1) >> TIE_BITS
+        if (after_us << TIE_BITS) == position + 1 and after_us % 1000 == 0:
+            raw = _PACK(after_us // 1000) + bytes(16)
+            return b2a_base64(raw, newline=False).decode("ascii")
+    return comment_sequence_id(position, source_number).decode("ascii")
+
+
+def comment_sequence_id(position: int, source_number: int) -> bytes:
+    """Write the position of a comment as `sequence_id` does, for all of a batch."""
+    raw = _PACK((position >> TIE_BITS) // 1000) + _PACK_KEY(position, source_number)
+    return b2a_base64(raw, newline=False)
 
 
 def parse_sequence_id(text: str) -> int:

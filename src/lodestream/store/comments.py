@@ -77,15 +77,16 @@ def read_ids(tx: Reader, source: int, positions: Iterable[int]) -> dict[int, str
     return {pos: row.id for pos, row in read_rows(tx, source, positions).items()}
 
 
-def same_row(tx: Reader, stored: StoredRow, incoming: Incoming) -> bool:
+def _same_row(stored: StoredRow, incoming: Incoming, facets: bytes | None) -> bool:
     """Tell whether a new version leaves what listings and filters see as it is."""
     if (stored.timestamp_us, stored.thread_id) != (incoming.timestamp_us, incoming.thread_id):
         return False
-    if incoming.facets is None or stored.facets is None:
-        return incoming.facets is None and stored.facets is None
-    if tx.dialect_name == "sqlite":
-        return bool(stored.facets == incoming.facets.decode())
-    return bool(stored.facets == msgspec.json.decode(incoming.facets))
+    if facets is None or stored.facets is None:
+        return facets is stored.facets
+    # SQLite gives the text that was stored, PostgreSQL what it means.
+    if isinstance(stored.facets, str):
+        return stored.facets == facets.decode()
+    return bool(stored.facets == msgspec.json.decode(facets))
 
 
 def read_after(tx: Reader, source: int, *, after: int, limit: int) -> list[tuple[int, str]]:
@@ -119,11 +120,11 @@ def insert(
     """Store new comments at their positions, which rise. The caller holds the order."""
     if tx.dialect_name == "sqlite":
         rows: list[tuple[Any, ...]] = [
-            (source, pos, c.timestamp_us, c.facets and c.facets.decode(), c.id, c.thread_id)
+            (source, pos, c.timestamp_us, (f := c.facets()) and f.decode(), c.id, c.thread_id)
             for pos, c in fresh
         ]
     else:
-        rows = [(source, pos, c.timestamp_us, c.facets, c.id, c.thread_id) for pos, c in fresh]
+        rows = [(source, pos, c.timestamp_us, c.facets(), c.id, c.thread_id) for pos, c in fresh]
     bulk.insert_rows(tx, comment, rows)
     bulk.insert_rows(
         tx, comment_text, [(pos, front) for (pos, _), front in zip(fresh, fronts, strict=True)]
@@ -139,34 +140,40 @@ _DELETE_KEY = sa.delete(comment_key).where(
 
 
 def update(
-    tx: Writer, source: int, changed: Sequence[tuple[int, Incoming]], fronts: Sequence[bytes]
+    tx: Writer,
+    source: int,
+    changed: Sequence[tuple[int, StoredRow, Incoming]],
+    fronts: Sequence[bytes],
 ) -> None:
-    """Replace the content of stored comments; place and creation stay."""
-    rows = read_rows(tx, source, [pos for pos, _ in changed])
+    """Replace the content of stored comments: (position, row as it is, new version), new front.
+
+    Place and creation stay.
+    """
+    rows = [
+        (source, pos, c.timestamp_us, facets and facets.decode(), c.thread_id)
+        for pos, stored, c in changed
+        if not _same_row(stored, c, facets := c.facets())
+    ]
     bulk.update_rows(
         tx,
         comment,
         key=("source", "pos"),
         values=("timestamp_us", "facets", "thread_id"),
-        rows=[
-            (source, pos, c.timestamp_us, c.facets and c.facets.decode(), c.thread_id)
-            for pos, c in changed
-            if not same_row(tx, rows[pos], c)
-        ],
+        rows=rows,
     )
     bulk.update_rows(
         tx,
         comment_text,
         key=("pos",),
         values=("body",),
-        rows=[(pos, front) for (pos, _), front in zip(changed, fronts, strict=True)],
+        rows=[(pos, front) for (pos, _, _), front in zip(changed, fronts, strict=True)],
     )
     bulk.update_rows(
         tx,
         comment_key,
         key=("hash", "pos"),
         values=("digest",),
-        rows=[(c.key_hash, pos, c.digest) for pos, c in changed],
+        rows=[(c.key_hash, pos, c.digest) for pos, _, c in changed],
     )
 
 
