@@ -13,7 +13,7 @@ from lodestream.api.metrics import Metrics
 from lodestream.api.routes import ROUTES
 from lodestream.api.routing import Router
 from lodestream.api.service import Limits, Service, data_folder_blobs
-from lodestream.settings import METRICS_FOLDER, Settings, read_settings
+from lodestream.settings import METRICS_FOLDER, Settings, encoders_folder, read_settings
 from lodestream.store.db import Database
 from lodestream.store.dialect import database_url, sqlite_url
 from lodestream.worker.housekeeping import Housekeeper
@@ -48,6 +48,7 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
         threads=settings.threads,
         poison_fetches=settings.poison_fetches,
         metrics=Metrics(shared_metrics),
+        encoders=encoders_folder(settings),
     )
 
 

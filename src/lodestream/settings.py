@@ -35,6 +35,12 @@ class Settings:
     )
     workers: int = _setting(1, "Server processes.", "processes")
     threads: int = _setting(8, "Threads of each server process that read.", "threads")
+    learning: bool = _setting(
+        True, "Whether `serve` trains models and predicts, in a process of its own beside the API."
+    )
+    encoders: str = _setting(
+        "", "Folder of the installed encoders; `encoders` in the data folder if empty."
+    )
     admin_token: str = _setting(
         "", "Token of the first administrator, for unattended starts; made up if empty."
     )
@@ -69,6 +75,11 @@ class Settings:
         "Fetches in a row that begin with the same comment before it is reported as poison.",
         "fetches",
     )
+
+
+def encoders_folder(settings: Settings) -> Path:
+    """Return the folder that holds the installed encoders."""
+    return Path(settings.encoders) if settings.encoders else settings.data / "encoders"
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

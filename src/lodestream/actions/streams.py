@@ -10,6 +10,7 @@ from lodestream.domain.comments import key_hash, source_tag
 from lodestream.domain.errors import Conflict, InvalidInput, NotFound, Unprocessable
 from lodestream.domain.ids import new_stream_id, split_uid
 from lodestream.domain.places import MAX_POSITION, created_us, position_before
+from lodestream.domain.predictions import thresholds_key
 from lodestream.domain.streams import Stream, StreamModel
 from lodestream.domain.times import now_us
 from lodestream.store import audit, comments, datasets, models, order, quotas, sources, streams
@@ -52,6 +53,7 @@ def create_stream(
         # A later batch may share this microsecond; its positions then begin after this one.
         order.hand_out(tx, last=max(last, stream.position), count=0, now_us=0)
         streams.insert(tx, stream)
+        _prepare_rendering(tx, stream)
         _record(tx, actor_id, "create_stream", dataset, stream)
     return stream
 
@@ -75,6 +77,7 @@ def update_stream(
         changes["updated_us"] = max(now_us(), stream.updated_us + 1)
         streams.update(tx, stream.id, changes)
         stream = streams.get(tx, dataset.id, renamed or name)
+        _prepare_rendering(tx, stream)
         _record(tx, actor_id, "update_stream", dataset, stream)
     return stream
 
@@ -189,6 +192,13 @@ def _find_uids(tx: Writer, dataset_id: str, uids: Sequence[str], salt: int) -> d
         found = comments.find_positions(tx, source.key, hashes)
         places.update({wanted[one]: pos for one, (pos, _) in found.items()})
     return places
+
+
+def _prepare_rendering(tx: Writer, stream: Stream) -> None:
+    """Give what the stream shows a key, under which it will be kept ready to be sent."""
+    if stream.model is not None:
+        model = models.get(tx, stream.dataset_id, stream.model.version)
+        models.take_rendering(tx, model.key, thresholds_key(stream.model))
 
 
 def _require_pinned(tx: Writer, dataset_id: str, model: StreamModel | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from lodestream.actions.predict import Predictor
 from lodestream.api.metrics import Figures, Metrics
 from lodestream.store.activity import ActivityLog
 from lodestream.store.blobs import BlobStore
@@ -40,11 +41,13 @@ class Service:
     threads: int = 8
     poison_fetches: int = 5
     metrics: Metrics = field(default_factory=Metrics)
+    encoders: Path = Path("encoders")  # folder of the installed encoders
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.db)
         self.figures = Figures(self.db, self.catalogue)
         self.activity = ActivityLog()
+        self.predictor = Predictor(self.db, self.encoders)
         self.advance: Prepared = advance_statement(self.db.dialect_name)
         self.position: Prepared = position_statement(self.db.dialect_name)
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}

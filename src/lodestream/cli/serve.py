@@ -19,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 
 from lodestream.actions.setup import ensure_first_admin
 from lodestream.api.service import data_folder_blobs
+from lodestream.cli.learner import LearnerProcess
 from lodestream.cli.logs import configure, log_config
 from lodestream.cli.options import (
     Failed,
@@ -141,12 +142,17 @@ def run(settings: Settings, announce: Announce, *, prepare: Prepare | None = Non
         announce(settings, url_of(listener), secret)
         worker = WorkerThread(db, data_folder_blobs(settings.data))
         worker.start()
+        learner = LearnerProcess(settings) if settings.learning else None
+        if learner is not None:
+            learner.start()
         try:
             if settings.workers > 1:
                 _serve_by_several(settings, listener)
             else:
                 _serve(settings, db, listener, worker)
         finally:
+            if learner is not None:
+                learner.stop()
             worker.stop()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from pathlib import Path
 
 import click
@@ -16,17 +18,28 @@ from lodestream.cli.options import (
     stopped_by_signals,
     told_in_one_line,
 )
+from lodestream.settings import Settings, encoders_folder
+from lodestream.store.db import Database
 from lodestream.store.migrate import schema_version
+from lodestream.worker.learner import LearnerLoop
 from lodestream.worker.loop import Worker
 
 
 @click.command()
+@click.option(
+    "--only",
+    type=click.Choice(["jobs", "learning"]),
+    help="Do only this: jobs, or training and predicting.",
+)
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input does.")
 @database_options
-def worker(data: Path | None, database_url: str | None) -> None:
-    """Do background work: what deletions leave behind, and other jobs.
+def worker(
+    only: str | None, with_parent: bool, data: Path | None, database_url: str | None
+) -> None:
+    """Do background work: train models, predict, and what deletions leave behind.
 
     `lodestream serve` does this work, too; more workers, on this or other machines, share it. Ends
-    cleanly on SIGTERM and SIGINT: a job under way is given back.
+    cleanly on SIGTERM and SIGINT: what is under way is given back.
     """
     settings = settings_from(data=data, database_url=database_url)
     with told_in_one_line(), any_database(settings) as db:
@@ -38,4 +51,26 @@ def worker(data: Path | None, database_url: str | None) -> None:
                 f"{version.needed}: run `lodestream migrate` or start `lodestream serve` first"
             )
         with stopped_by_signals() as stop:
-            Worker(db, data_folder_blobs(settings.data), stop).run()
+            if with_parent:
+                threading.Thread(target=_wait_for_parent, args=(stop,), daemon=True).start()
+            _work(settings, db, stop, only)
+
+
+def _work(settings: Settings, db: Database, stop: threading.Event, only: str | None) -> None:
+    learner = LearnerLoop(db, encoders_folder(settings), stop)
+    jobs = Worker(db, data_folder_blobs(settings.data), stop)
+    if only == "learning":
+        learner.run()
+    elif only == "jobs":
+        jobs.run()
+    else:
+        thread = threading.Thread(target=learner.run, name="learner")
+        thread.start()
+        jobs.run()
+        thread.join()
+
+
+def _wait_for_parent(stop: threading.Event) -> None:
+    # The parent holds the other end of the pipe, and writes nothing: it ends with the parent.
+    sys.stdin.buffer.read()
+    stop.set()

@@ -92,18 +92,24 @@ class Tag(Struct, frozen=True):
 
 
 class Validated(Struct, frozen=True):
-    """What a validation found, each part as the API answers it."""
+    """What a validation found, each part as the API answers it; `details` is for people only."""
 
     validation: bytes
     statistics: bytes
+    details: bytes
     thresholds: dict[str, Thresholds]
     labels: dict[str, bytes]
     actions: tuple[TrainingAction, ...] = ()
 
 
 class TrainingAction(Struct, frozen=True):
-    """Something to do for a better model: JSON as answered, and the comments to look at."""
+    """Something to do for a better model: JSON as answered, and the comments to look at.
+
+    Of actions with the same `rank` one will do; `choice` orders them.
+    """
 
     id: str
+    rank: int
+    choice: int
     body: bytes
     uids: tuple[str, ...]

@@ -20,6 +20,7 @@ from lodestream.domain.filters import parse_filter
 from lodestream.domain.sources import Source, hidden_properties
 from lodestream.domain.streams import Stream
 from lodestream.store import accounts, sources, streams
+from lodestream.store.attached import Attached, attach
 from lodestream.store.db import Database, Reader
 from lodestream.store.dialect import Prepared
 from lodestream.store.feed import Feed
@@ -45,13 +46,15 @@ class DatasetName:
 class StreamPlan:
     """All that a fetch needs but the position.
 
-    `hidden` maps a source id to the user properties that need an extra permission.
+    `hidden` maps a source id to the user properties that need an extra permission; `attached` is
+    None for a stream without model.
     """
 
     stream: Stream
     dataset: DatasetName
     feed: Feed
     hidden: dict[str, frozenset[str]]
+    attached: Attached | None
 
 
 class _Entries:
@@ -192,4 +195,6 @@ def make_plan(db: Database, tx: Reader, where: DatasetName, stream: Stream) -> S
         for row in rows
         if row.sensitive_properties != "[]"
     }
-    return StreamPlan(stream, where, Feed(db, [row.key for row in rows], condition), hidden)
+    feed = Feed(db, [row.key for row in rows], condition)
+    attached = None if stream.model is None else attach(db, tx, where.id, stream.model)
+    return StreamPlan(stream, where, feed, hidden, attached)

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from lodestream.domain.comments import Incoming
-from lodestream.store import bulk
+from lodestream.domain.times import now_us
+from lodestream.store import bulk, derived
 from lodestream.store.db import Reader, Writer
 from lodestream.store.tables import (
     annotated_comment,
@@ -175,6 +176,7 @@ def update(
         values=("digest",),
         rows=[(c.key_hash, pos, c.digest) for pos, _, c in changed],
     )
+    derived.note_changed(tx, [pos for pos, _, _ in changed], stamp=now_us())
 
 
 def delete(tx: Writer, source: int, places: Sequence[tuple[int, int]]) -> int:
@@ -194,6 +196,7 @@ def delete(tx: Writer, source: int, places: Sequence[tuple[int, int]]) -> int:
         _DELETE_KEY,
         [{"b_hash": number, "b_pos": pos} for number, pos in places],
     )
+    derived.note_changed(tx, positions, stamp=now_us())
     return deleted
 
 

@@ -48,20 +48,8 @@ class Shelf:
         """Store bytes by position; what was there is replaced."""
         if not rows:
             return
-        names = [column.name for column in self.table.columns]
-        mark = "?" if tx.dialect_name == "sqlite" else "%s"
-        text = (
-            f"INSERT INTO {self.table.name} ({', '.join(names)}) "  # noqa: S608 (own names)
-            f"VALUES ({mark}, {mark}, {mark}) ON CONFLICT ({names[0]}, {names[1]}) "
-            f"DO UPDATE SET {names[2]} = excluded.{names[2]}"
-        )
         # In the order of the key, so that writers of the same rows cannot wait for each other.
-        values = [(owner, pos, body) for pos, body in sorted(rows)]
-        if tx.dialect_name == "sqlite":
-            tx.driver.executemany(text, values)
-            return
-        with tx.driver.cursor() as cursor:
-            cursor.executemany(text, values)
+        _write(tx, self.table, [(owner, pos, body) for pos, body in sorted(rows)], key=2)
 
     def reached(self, tx: Reader, owner: int) -> dict[int, int]:
         """Return up to which position each source's comments are done, by the source's key."""
@@ -107,6 +95,22 @@ class Shelf:
         return number
 
 
+def _write(tx: Writer, table: sa.Table, rows: Sequence[tuple[Any, ...]], *, key: int) -> None:
+    """Insert rows; of one whose first `key` columns are there already, set the last column."""
+    names = [column.name for column in table.columns]
+    mark = "?" if tx.dialect_name == "sqlite" else "%s"
+    text = (
+        f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608 (own names)
+        f"VALUES ({', '.join([mark] * len(names))}) ON CONFLICT ({', '.join(names[:key])}) "
+        f"DO UPDATE SET {names[-1]} = excluded.{names[-1]}"
+    )
+    if tx.dialect_name == "sqlite":
+        tx.driver.executemany(text, rows)
+        return
+    with tx.driver.cursor() as cursor:
+        cursor.executemany(text, rows)
+
+
 VECTORS: Final = Shelf(comment_vector, vector_progress)
 PREDICTIONS: Final = Shelf(prediction, prediction_progress)
 RENDERED: Final = Shelf(rendered, rendering_progress)
@@ -146,6 +150,15 @@ def last_positions(tx: Reader, sources: Iterable[int]) -> dict[int, int]:
     return found
 
 
+def positions_of(tx: Reader, sources: Iterable[int]) -> list[int]:
+    """Return the positions of all comments of these sources."""
+    found: list[int] = []
+    for key in sources:
+        rows = tx.execute(sa.select(comment.c.pos).where(comment.c.source == key))
+        found += [row.pos for row in rows]
+    return found
+
+
 def fronts_after(tx: Reader, source: int, *, after: int, limit: int) -> list[tuple[int, bytes]]:
     """Return up to `limit` (position, front) of a source's comments after a place, in order."""
     query = (
@@ -182,9 +195,7 @@ def note_changed(tx: Writer, positions: Sequence[int], *, stamp: int) -> None:
     """Note that the comments at `positions` changed, or are gone; `stamp` tells changes apart."""
     if not positions or not derives_anything(tx):
         return
-    for pos in sorted(positions):
-        values: dict[str, Any] = {"pos": pos, "stamp": stamp}
-        tx.execute(upsert(changed_comment, tx.dialect_name, values=values, update=("stamp",)))
+    _write(tx, changed_comment, [(pos, stamp) for pos in sorted(positions)], key=1)
 
 
 def changed(tx: Reader, *, limit: int) -> list[tuple[int, int]]:

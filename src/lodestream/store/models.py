@@ -198,6 +198,7 @@ def save_validation(tx: Writer, key: int, found: Validated) -> None:
             thresholds=msgspec.json.encode(found.thresholds).decode(),
         )
     )
+    save_file(tx, key, "validation_details", found.details)
     tx.execute(sa.delete(label_validation).where(label_validation.c.model == key))
     rows = [{"model": key, "label": name, "body": b.decode()} for name, b in found.labels.items()]
     if rows:
@@ -207,11 +208,12 @@ def save_validation(tx: Writer, key: int, found: Validated) -> None:
         {
             "id": action.id,
             "model": key,
-            "rank": rank,
+            "rank": action.rank,
+            "choice": action.choice,
             "body": action.body.decode(),
             "uids": msgspec.json.encode(action.uids).decode(),
         }
-        for rank, action in enumerate(found.actions)
+        for action in found.actions
     ]
     if rows:
         tx.execute(sa.insert(training_action), rows)
@@ -239,7 +241,8 @@ def find_label_validation(tx: Reader, key: int, label: str) -> bytes | None:
 def list_actions(tx: Reader, key: int) -> list[TrainingAction]:
     """Return the training actions of a version, the most useful first."""
     query = sa.select(training_action).where(training_action.c.model == key)
-    return [_action(row) for row in tx.execute(query.order_by(training_action.c.rank))]
+    order = (training_action.c.rank, training_action.c.choice)
+    return [_action(row) for row in tx.execute(query.order_by(*order))]
 
 
 def find_action(tx: Reader, dataset_id: str, action_id: str) -> TrainingAction | None:
@@ -359,4 +362,4 @@ def _model(row: Any, used: frozenset[int]) -> Model:
 
 def _action(row: Any) -> TrainingAction:
     uids = tuple(msgspec.json.decode(row.uids, type=list[str]))
-    return TrainingAction(row.id, row.body.encode(), uids)
+    return TrainingAction(row.id, row.rank, row.choice, row.body.encode(), uids)

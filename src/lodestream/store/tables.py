@@ -459,6 +459,7 @@ training_action = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("model", _INT, nullable=False),
     sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("choice", sa.Integer, nullable=False),  # place among actions of which one will do
     sa.Column("body", _JSON_TEXT, nullable=False),  # JSON object as answered
     sa.Column("uids", _JSON_TEXT, nullable=False),  # JSON array: the comments to look at, in order
     sa.Index("training_action_by_model", "model", "rank"),

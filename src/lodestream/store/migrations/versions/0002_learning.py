@@ -187,6 +187,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("model", _INT, nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("choice", sa.Integer(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("uids", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
