@@ -161,8 +161,8 @@ def test_an_inconsistent_label_keeps_its_other_actions() -> None:
     assert all(action.warning for action in found.label_actions())
 
 
-def test_a_handful_of_examples_cannot_contradict_each_other() -> None:
-    found = health_of(reviewed=9, train=7, doubted=9)
+def test_few_examples_cannot_contradict_each_other() -> None:
+    found = health_of(reviewed=24, train=20, doubted=24, expected=24, confident=0)
 
     assert actions(found) == ["teach_unreviewed"]
 

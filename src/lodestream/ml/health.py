@@ -260,8 +260,8 @@ def _inconsistent(
     evidence: Evidence, place: int, settings: ValidationSettings
 ) -> list[LabelActionKind]:
     reviewed, share = int(evidence.reviewed[place]), settings.inconsistent_share
-    # A model that is shown one of two examples doubts the other, which says nothing about either.
-    if reviewed < settings.few_examples:
+    # A model that has seen few examples doubts all others, which says nothing about any of them.
+    if reviewed < settings.wanted_examples:
         return []
     found: list[LabelActionKind] = []
     if evidence.doubted[place] >= share * reviewed:
