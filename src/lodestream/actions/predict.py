@@ -51,15 +51,20 @@ class Predictor:
 
     def encoder_in(self, space: str) -> Encoder:
         """Return the encoder of a vector space. Raises Unprocessable if it is not installed."""
-        from lodestream.ml.encoders import installed_encoders
+        from lodestream.ml.encoders import open_encoder, read_manifest
 
         with self._lock:
-            if space not in self._encoders:
-                for found in installed_encoders(self._folder):
-                    self._encoders.setdefault(found.space, found)
-            if space not in self._encoders:
-                raise Unprocessable(f"the encoder {space} of this model is not installed here")
-            return self._encoders[space]
+            if space in self._encoders:
+                return self._encoders[space]
+            for folder in sorted(self._folder.glob("*/")):
+                manifest = read_manifest(folder)
+                if manifest is None:
+                    continue
+                static = manifest.static is not None and manifest.static.space == space
+                if static or manifest.space == space:
+                    found = open_encoder(folder, manifest, static=static)
+                    return self._encoders.setdefault(space, found)
+        raise Unprocessable(f"the encoder {space} of this model is not installed here")
 
     def head(self, model: Model) -> Head:
         """Return a version's trained head."""
