@@ -149,6 +149,8 @@ def _things(client: Client, name: str) -> dict[str, str]:
         "label_name": "Complaint",
         "full_name": "string:Team",
         "uid": comment["uid"],
+        "comment_uid": comment["uid"],
+        "labelling_id": comment["uid"],
         "user_id": user_id,
         "token_id": token["id"],
         "tenant_name": tenant["name"],

@@ -131,7 +131,7 @@ def wire(dataset: Dataset, actor: Actor) -> DatasetWire:
             not may_read(actor, project_id)
             for project_id in {member.project_id for member in dataset.sources}
         ),
-        entity_defs=[_field_type(one) for one in dataset.entity_defs],
+        entity_defs=field_types_wire(dataset),
         general_fields=dataset.general_fields,
         label_defs=default.label_defs,
         label_groups=[group_wire(group) for group in dataset.label_groups],
@@ -144,6 +144,11 @@ def wire(dataset: Dataset, actor: Actor) -> DatasetWire:
     if settings.debug_config_json is not None and access.has_global(actor, (access.DEBUG,)):
         shown.debug_config_json = settings.debug_config_json
     return shown
+
+
+def field_types_wire(dataset: Dataset) -> list[EntityDef]:
+    """Return the field types of a dataset as clients see them."""
+    return [field_type_wire(one) for one in dataset.entity_defs]
 
 
 def may_read(actor: Actor, project_id: str) -> bool:
@@ -252,7 +257,8 @@ def dataset_by_id(call: Call[Any]) -> Dataset:
     return dataset
 
 
-def _field_type(one: EntityDef) -> EntityDef:
+def field_type_wire(one: EntityDef) -> EntityDef:
+    """Return a field type as clients see it."""
     if all(flag in KNOWN_FIELD_FLAGS for flag in one.flags):
         return one
     kept = tuple(flag for flag in one.flags if flag in KNOWN_FIELD_FLAGS)

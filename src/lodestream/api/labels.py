@@ -79,10 +79,6 @@ class LabelGroupsReply(Struct):
     status: str = "ok"
 
 
-NONE_ANNOTATED = 0
-"""How many comments a change of labels touches: no operation of this version annotates any."""
-
-
 def upsert_labels(call: Call[LabelsRequest]) -> None:
     """Create labels, or change those that exist; others stay as they are."""
     actions.upsert_labels(
@@ -107,7 +103,7 @@ def get_label(call: Call[None]) -> LabelReply:
 
 def update_label(call: Call[LabelRequest]) -> LabelChangedReply:
     """Change a label; a new name moves its children too, or merges it with another label."""
-    label = actions.update_label(
+    label, modified = actions.update_label(
         call.service.db,
         actor_id=call.actor.user_id,
         dataset_id=named_dataset_id(call),
@@ -115,19 +111,19 @@ def update_label(call: Call[LabelRequest]) -> LabelChangedReply:
         name=_label_name(call),
         change=call.body.label,
     )
-    return LabelChangedReply(Raw(encode_label(label)), NONE_ANNOTATED)
+    return LabelChangedReply(Raw(encode_label(label)), modified)
 
 
 def delete_label(call: Call[None]) -> LabelDeletedReply:
     """Delete a label and all below it."""
-    actions.delete_label(
+    modified = actions.delete_label(
         call.service.db,
         actor_id=call.actor.user_id,
         dataset_id=named_dataset_id(call),
         group_name=call.values[2],
         name=_label_name(call),
     )
-    return LabelDeletedReply(NONE_ANNOTATED)
+    return LabelDeletedReply(modified)
 
 
 def list_groups(call: Call[None]) -> LabelGroupsReply:

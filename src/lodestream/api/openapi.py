@@ -39,6 +39,7 @@ AREAS: Final = {
     "triggers": "Streams under their old name.",
     "status": "How streams and their consumers do.",
     "users": "Users and their tokens.",
+    "annotations": "Labels of comments one by one, their history, and the way back.",
     "permissions": "What permissions imply.",
     "projects": "What everything else belongs to.",
     "quotas": "How much of everything there may be.",
@@ -78,6 +79,7 @@ PATH_PARAMETERS: Final[dict[str, Json]] = {
     "attachment_reference": {**_TEXT, "description": "`attachment_reference` of an attachment."},
     "label_group_name": {**_TEXT, "description": "Name of a label group; `default` always exists."},
     "quota_kind": {**_TEXT, "description": "Kind of a quota, as they are listed."},
+    "labelling_id": {**_TEXT, "description": "Uid of a comment, `<source id>.<comment id>`."},
     "target_tenant_id": {**_TEXT, "description": "Id or name of the tenant."},
     "tenant_name": {**_TEXT, "description": "Name of the tenant."},
 }

@@ -9,7 +9,8 @@ it keeps when it is renamed; the name beside it is the one that it had when the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -104,7 +105,8 @@ class State(Struct, frozen=True, omit_defaults=True):
         return marks | {mark.key: (False, mark) for mark in self.assigned}
 
 
-NOTHING = State()
+NOTHING: Final = State()
+NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Author(NamedTuple):
@@ -265,10 +267,15 @@ def normal(state: State) -> State:
     )
 
 
-def relabelled(before: State, moves: Mapping[int, tuple[int, str] | None]) -> State:
+def relabelled(
+    before: State,
+    moves: Mapping[int, tuple[int, str] | None],
+    field_ids: Mapping[str, str] = NO_FIELDS,
+) -> State:
     """Return a state after labels became others, given by key and name, or went away (None).
 
-    Of two marks that become one, the assigned one wins.
+    Of two marks that become one, the assigned one wins. `field_ids` maps extraction fields to
+    those of the other label that take their place.
     """
 
     def moved(marks: Iterable[LabelMark]) -> dict[int, LabelMark]:
@@ -286,7 +293,14 @@ def relabelled(before: State, moves: Mapping[int, tuple[int, str] | None]) -> St
         target = moves.get(one.key, (one.key, one.name))
         if target is not None:
             there = captures.get((one.part, target[0]))
-            joined = one.captures if there is None else (*there.captures, *one.captures)
+            moved_fields = tuple(
+                tuple(
+                    msgspec.structs.replace(f, field_id=field_ids.get(f.field_id, f.field_id))
+                    for f in fields
+                )
+                for fields in one.captures
+            )
+            joined = moved_fields if there is None else (*there.captures, *moved_fields)
             captures[one.part, target[0]] = msgspec.structs.replace(
                 one, key=target[0], name=target[1], captures=joined
             )
@@ -325,6 +339,17 @@ def without_spans(before: State) -> State:
         fields_dismissed=tuple(mark for mark in before.fields_dismissed if not mark.spans),
         captures=tuple(one for one in captures if one.captures),
     )
+
+
+def has_new_spans(before: State, after: State) -> bool:
+    """Tell whether a state points to places in the text that another one does not point to."""
+
+    def places(state: State) -> set[Span]:
+        fields = (*state.fields_assigned, *state.fields_dismissed)
+        inner = (f for one in state.captures for capture in one.captures for f in capture)
+        return {span for field in (*fields, *inner) for span in field.spans}
+
+    return not places(after) <= places(before)
 
 
 def undone(current: State, before: State, after: State) -> State | None:

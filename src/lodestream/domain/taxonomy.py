@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -89,6 +90,27 @@ def merged_labels(
     return tuple(found.values())
 
 
+class Renaming(NamedTuple):
+    """What becomes of names when a label is renamed: a new name, or another label's."""
+
+    renamed: dict[str, str]
+    merged: dict[str, str]
+
+
+def renaming(names: Iterable[str], old: str, new: str) -> Renaming:
+    """Return what a new name of the label `old` does to it and to what stands below it.
+
+    Raises Unprocessable if the name of a child would be too long.
+    """
+    moved = {name: renamed(name, old, new) for name in names}
+    taken = {name for name, target in moved.items() if name == target}
+    changed = {name: target for name, target in moved.items() if name != target}
+    return Renaming(
+        {name: target for name, target in changed.items() if target not in taken},
+        {name: target for name, target in changed.items() if target in taken},
+    )
+
+
 def relabelled(labels: Sequence[LabelDef], old: str, new: str) -> tuple[LabelDef, ...]:
     """Return the labels of a group after the label `old` was renamed, with what stands below it.
 
@@ -96,13 +118,14 @@ def relabelled(labels: Sequence[LabelDef], old: str, new: str) -> tuple[LabelDef
 
     Raises Unprocessable if the name of a child would be too long.
     """
-    moved = {label.name: renamed(label.name, old, new) for label in labels}
-    taken = {name for name, target in moved.items() if name == target}
-    found: dict[str, LabelDef] = {}
-    for label in labels:
-        target = moved[label.name]
-        if target == label.name or target not in taken:
-            found[target] = msgspec.structs.replace(label, name=target)
+    names, merged = renaming([label.name for label in labels], old, new)
+    found = {
+        names.get(label.name, label.name): msgspec.structs.replace(
+            label, name=names.get(label.name, label.name)
+        )
+        for label in labels
+        if label.name not in merged
+    }
     return tuple(found.get(name) or LabelDef(name) for name in with_parents(found))
 
 

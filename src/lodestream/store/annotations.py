@@ -192,8 +192,8 @@ def reviewed_for_training(tx: Reader, dataset_id: str) -> list[Reviewed]:
     )
     # No order is asked for: to sort in the database costs more than the dictionary.
     query: sa.Select[Any] = sa.select(*columns).where(label_mark.c.dataset_id == dataset_id)
-    for pos, label, dismissed, negative in tx.execute(query).all():
-        marks.setdefault(pos, []).append((label, dismissed, negative))
+    for row in tx.execute(query):
+        marks.setdefault(row.pos, []).append((row.label, row.dismissed, row.negative))
     rows = tx.execute(
         sa.select(
             annotated_comment.c.pos,

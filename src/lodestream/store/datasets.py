@@ -192,6 +192,12 @@ def set_general_fields(tx: Writer, dataset_id: str, found: Sequence[GeneralField
         tx.execute(sa.insert(general_field), rows)
 
 
+def entity_defs(tx: Reader, dataset_id: str) -> list[EntityDef]:
+    """Return the field types of a dataset, in their order."""
+    ids = sa.select(sa.literal(dataset_id))
+    return _bodies(tx, entity_def, ids, EntityDef).get(dataset_id, [])
+
+
 def remove_dataset(tx: Writer, dataset_id: str) -> None:
     """Delete a dataset with its labels, fields and streams; its sources stay."""
     for one in streams.list_streams(tx, [dataset_id]):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Raw
 
+from lodestream.domain.definitions import Definitions, LabelRow
 from lodestream.domain.errors import NotFound
 from lodestream.domain.labels import (
     LabelDef,
@@ -17,8 +19,11 @@ from lodestream.domain.labels import (
     LabelGroupSettings,
     encode_label,
 )
+from lodestream.store import bulk
 from lodestream.store.db import Reader, Writer
 from lodestream.store.tables import label_def, label_group
+
+NO_RENAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def list_groups(tx: Reader, dataset_ids: sa.Select[Any]) -> dict[str, list[LabelGroup]]:
@@ -106,28 +111,92 @@ def delete_group(tx: Writer, dataset_id: str, name: str) -> None:
 
 
 def save_labels(
-    tx: Writer, dataset_id: str, group_name: str, labels: Sequence[LabelDef], *, now_us: int
-) -> None:
-    """Make the labels of a group these, in this order; write only what differs.
+    tx: Writer,
+    dataset_id: str,
+    group_name: str,
+    labels: Sequence[LabelDef],
+    *,
+    now_us: int,
+    renames: Mapping[str, str] = NO_RENAMES,
+) -> tuple[Definitions, Definitions]:
+    """Make the labels of a group these, in this order; return what differs, before and after.
 
-    A label that is stored under its name keeps its time of creation.
+    A label that is stored under its name, or under the one that `renames` maps to it, keeps its
+    key and its time of creation. Marks of labels that go away are the caller's part.
     """
     here = (label_def.c.dataset_id == dataset_id) & (label_def.c.group_name == group_name)
-    columns = (label_def.c.name, label_def.c.rank, label_def.c.body)
-    stored = {row.name: (row.rank, row.body) for row in tx.execute(sa.select(*columns).where(here))}
-    wanted = {label.name: (rank, encode_label(label).decode()) for rank, label in enumerate(labels)}
-    for name in stored.keys() - wanted.keys():
-        tx.execute(sa.delete(label_def).where(here, label_def.c.name == name))
-    fresh = []
-    for name, (rank, body) in wanted.items():
-        if name not in stored:
-            fresh.append({"name": name, "rank": rank, "body": body})
-        elif stored[name] != (rank, body):
-            changed = sa.update(label_def).where(here, label_def.c.name == name)
-            tx.execute(changed.values(rank=rank, body=body))
+    stored = {renames.get(row.name, row.name): row for row in label_rows(tx, here)}
+    gone = [row for name, row in stored.items() if name not in {label.name for label in labels}]
+    changed: list[tuple[LabelRow, LabelRow]] = []
+    fresh: list[dict[str, object]] = []
+    for rank, label in enumerate(labels):
+        before, body = stored.get(label.name), Raw(encode_label(label))
+        if before is None:
+            fresh.append({"name": label.name, "rank": rank, "body": bytes(body).decode()})
+        else:
+            after = LabelRow(before.key, group_name, label.name, rank, before.created_us, body)
+            if after != before:
+                changed.append((before, after))
+    _delete_labels(tx, [row.key for row in gone])
+    _update_labels(tx, changed)
     if fresh:
         more = {"dataset_id": dataset_id, "group_name": group_name, "created_us": now_us}
         tx.execute(sa.insert(label_def), [{**row, **more} for row in fresh])
+    names = {row["name"] for row in fresh}
+    made = [row for row in label_rows(tx, here) if row.name in names] if fresh else []
+    return (
+        Definitions(labels=(*gone, *(before for before, _ in changed))),
+        Definitions(labels=(*(after for _, after in changed), *made)),
+    )
+
+
+def label_rows(tx: Reader, *conditions: sa.ColumnElement[bool]) -> list[LabelRow]:
+    """Return labels with all that is stored of them, in their order."""
+    query = sa.select(label_def).where(*conditions).order_by(label_def.c.rank, label_def.c.name)
+    return [
+        LabelRow(
+            row.key, row.group_name, row.name, row.rank, row.created_us, Raw(row.body.encode())
+        )
+        for row in tx.execute(query)
+    ]
+
+
+def _delete_labels(tx: Writer, keys: Sequence[int]) -> None:
+    for start in range(0, len(keys), 1024):
+        chunk = keys[start : start + 1024]
+        tx.execute(sa.delete(label_def).where(label_def.c.key.in_(chunk)))
+
+
+def _update_labels(tx: Writer, changed: Sequence[tuple[LabelRow, LabelRow]]) -> None:
+    def set_to(rows: Iterable[tuple[object, ...]], *columns: str) -> None:
+        bulk.update_rows(tx, label_def, key=("key",), values=columns, rows=list(rows))
+
+    # Two labels may swap names, which are unique; no label has a name like this one meanwhile.
+    renamed = [after for before, after in changed if before.name != after.name]
+    set_to(((row.key, f"#{row.key}") for row in renamed), "name")
+    columns = ("name", "rank", "body")
+    set_to(((a.key, a.name, a.rank, bytes(a.body).decode()) for _, a in changed), *columns)
+
+
+def restore_labels(
+    tx: Writer, dataset_id: str, *, gone: Sequence[LabelRow], back: Sequence[LabelRow]
+) -> None:
+    """Take some labels away and put others back as they were, keys included."""
+    _delete_labels(tx, [row.key for row in (*gone, *back)])
+    if back:
+        columns = [
+            {
+                "key": row.key,
+                "dataset_id": dataset_id,
+                "group_name": row.group,
+                "name": row.name,
+                "rank": row.rank,
+                "body": bytes(row.body).decode(),
+                "created_us": row.created_us,
+            }
+            for row in back
+        ]
+        tx.execute(sa.insert(label_def), columns)
 
 
 def next_rank(tx: Reader, dataset_id: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -251,3 +251,62 @@ def _replace(
         here = (table.c.dataset_id == dataset_id) & table.c.pos.in_(chunk)
         tx.execute(sa.delete(table).where(here))
     bulk.insert_rows(tx, table, rows)
+
+
+def change_states(
+    tx: Writer,
+    dataset_id: str,
+    positions: Iterable[int],
+    change: Callable[[State], State],
+    *,
+    user_id: str,
+    now_us: int,
+) -> int:
+    """Change the annotations of comments by a rule; return of how many that changed anything.
+
+    The caller holds the dataset's annotations.
+    """
+    changed = 0
+    for chunk in chunks(sorted(set(positions))):
+        changes = [
+            Change(pos, stored.source, stored, after)
+            for pos, stored in read_states(tx, dataset_id, chunk).items()
+            if (after := change(stored.state)) != stored.state
+        ]
+        write_changes(tx, dataset_id, changes, user_id=user_id, now_us=now_us)
+        changed += len(changes)
+    return changed
+
+
+def positions_with_labels(tx: Reader, dataset_id: str, keys: Iterable[int]) -> list[int]:
+    """Return the comments that have a mark, or an occurrence, of one of the labels."""
+    wanted = list(keys)
+    found: set[int] = set()
+    for chunk in chunks(wanted):
+        query = sa.select(label_mark.c.pos).where(
+            label_mark.c.label.in_(chunk), label_mark.c.dataset_id == dataset_id
+        )
+        found.update(tx.execute(query).scalars())
+    if wanted:
+        found.update(_positions_with_captures(tx, dataset_id, frozenset(wanted)))
+    return sorted(found)
+
+
+def _positions_with_captures(tx: Reader, dataset_id: str, keys: frozenset[int]) -> list[int]:
+    # Dismissed and drafted occurrences need no mark of their label; such comments are few.
+    query = sa.select(annotated_comment.c.pos, annotated_comment.c.moon_forms).where(
+        annotated_comment.c.dataset_id == dataset_id, annotated_comment.c.moon_forms.is_not(None)
+    )
+    return [
+        row.pos
+        for row in tx.execute(query)
+        if any(one.key in keys for one in _decode_captures(row.moon_forms))
+    ]
+
+
+def positions_with_fields(tx: Reader, dataset_id: str, entity_def_ids: Sequence[str]) -> list[int]:
+    """Return the comments that have a mark of a field of one of the types."""
+    query = sa.select(field_mark.c.pos).where(
+        field_mark.c.dataset_id == dataset_id, field_mark.c.entity_def_id.in_(entity_def_ids)
+    )
+    return sorted(set(tx.execute(query).scalars()))

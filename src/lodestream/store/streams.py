@@ -133,6 +133,23 @@ def untag(tx: Writer, stream_id: str, positions: Sequence[int]) -> int:
     ).rowcount
 
 
+
+def exceptions_at(
+    tx: Reader, dataset_id: str, positions: Sequence[int]
+) -> dict[int, list[tuple[str, str]]]:
+    """Return, by position, (stream id, reason) of the comments tagged in a dataset's streams."""
+    query = (
+        sa.select(stream_exception.c.pos, stream_exception.c.stream_id, stream_exception.c.type)
+        .join(stream, stream.c.id == stream_exception.c.stream_id)
+        .where(stream.c.dataset_id == dataset_id, stream_exception.c.pos.in_(list(positions)))
+        .order_by(stream.c.name)
+    )
+    found: dict[int, list[tuple[str, str]]] = {}
+    for row in tx.execute(query):
+        found.setdefault(row.pos, []).append((row.stream_id, row.type))
+    return found
+
+
 def note_fetches(tx: Writer, stream_id: str, seen: Activity) -> None:
     """Add what was seen of a stream's fetches since the last note."""
     # A fetch after an advance is the first of a new row of fetches, whatever it begins with.

@@ -5,10 +5,16 @@ from __future__ import annotations
 
 from lodestream.api.routes.admin import ADMIN
 from lodestream.api.routes.content import COMMENTS, SOURCES
-from lodestream.api.routes.datasets import DATASETS, LABEL_DEFS, LABEL_GROUPS, SOURCE_STATISTICS
+from lodestream.api.routes.datasets import (
+    DATASETS,
+    LABEL_DEFS,
+    LABEL_GROUPS,
+    LABELLINGS,
+    SOURCE_STATISTICS,
+)
 from lodestream.api.routes.docs import description_routes
 from lodestream.api.routes.files import FILES, INTAKE
-from lodestream.api.routes.lodestream import STATUS, SYSTEM
+from lodestream.api.routes.lodestream import ANNOTATIONS, STATUS, SYSTEM
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
 from lodestream.api.routing import Route
 
@@ -18,11 +24,13 @@ _DESCRIBED: tuple[Route, ...] = (
     *FILES,
     *INTAKE,
     *DATASETS,
+    *LABELLINGS,
     *LABEL_DEFS,
     *LABEL_GROUPS,
     *SOURCE_STATISTICS,
     *STREAMS,
     *TRIGGERS,
+    *ANNOTATIONS,
     *STATUS,
     *SYSTEM,
     *ADMIN,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lodestream.api import datasets, exports, labels, statistics, summaries
+from lodestream.api import datasets, exports, labellings, labels, statistics, summaries
 from lodestream.api.routing import (
     Query,
     Route,
@@ -12,6 +12,7 @@ from lodestream.api.routing import (
     needs_project_any,
 )
 from lodestream.domain import access as a
+from lodestream.domain.labelling import LabellingUpdate
 
 _V1 = "/api/v1"
 _PRIVATE = "/api/_private"
@@ -173,6 +174,48 @@ SOURCE_STATISTICS = (
         reply=statistics.SourceStatisticsReply,
         body_optional=True,
         writes=False,
+    ),
+)
+
+LABELLINGS = (
+    Route(
+        "GET",
+        _PRIVATE + _DATASET + "/labellings",
+        "getLabellings",
+        "datasets",
+        labellings.get_labellings,
+        needs_project(a.VOC_READONLY, a.SOURCES_READ),
+        reply=labellings.LabellingsReply,
+        query=(
+            Query("id", repeated=True),
+            Query("ids"),
+            Query("allow_missing", "boolean"),
+            Query("source_id"),
+            Query("after"),
+            Query("limit", "integer", minimum=1, maximum=labellings.LARGEST_PAGE),
+            Query("return_predictions", "boolean"),
+            Query("compute_moon_predictions", "boolean"),
+        ),
+    ),
+    Route(
+        "POST",
+        _PRIVATE + _DATASET + "/labellings/{labelling_id}",
+        "updateCommentLabelling",
+        "datasets",
+        labellings.update_labelling,
+        # The answer holds the comment.
+        needs_project(a.DATASETS_REVIEW, a.SOURCES_READ),
+        body=LabellingUpdate,
+        reply=labellings.LabellingReply,
+    ),
+    Route(
+        "POST",
+        _V1 + _DATASET + "/sync-annotations",
+        "syncAnnotations",
+        "datasets",
+        labellings.sync_annotations,
+        needs_project(a.DATASETS_REVIEW),
+        body=labellings.SyncRequest,
     ),
     Route(
         "GET",

@@ -1,13 +1,14 @@
-"""The rows that are ours alone: how streams do, and how the server does."""
+"""The rows that are ours alone: annotations, how streams do, and how the server does."""
 
 from __future__ import annotations
 
-from lodestream.api import status, system
-from lodestream.api.routing import PUBLIC, Guard, Needs, Route, needs_project
+from lodestream.api import labellings, status, system
+from lodestream.api.routing import PUBLIC, Guard, Needs, Query, Route, needs_project
 from lodestream.domain import access as a
 
 _OURS = "/api/lodestream/v1"
-_STREAMS = _OURS + "/datasets/{owner}/{dataset_name}/streams"
+_DATASET = _OURS + "/datasets/{owner}/{dataset_name}"
+_STREAMS = _DATASET + "/streams"
 
 STATUS = (
     Route(
@@ -27,6 +28,43 @@ STATUS = (
         status.get_status,
         needs_project(a.STREAMS_READ, a.VOC_READONLY),
         reply=status.StatusReply,
+    ),
+)
+
+ANNOTATIONS = (
+    Route(
+        "POST",
+        _DATASET + "/annotate",
+        "annotateComments",
+        "annotations",
+        labellings.annotate,
+        needs_project(a.DATASETS_REVIEW),
+        body=labellings.AnnotateRequest,
+        reply=labellings.AnnotateReply,
+    ),
+    Route(
+        "GET",
+        _DATASET + "/history",
+        "getAnnotationHistory",
+        "annotations",
+        labellings.get_history,
+        needs_project(a.VOC_READONLY, a.SOURCES_READ),
+        reply=labellings.HistoryReply,
+        query=(
+            Query("comment_uid", required=True),
+            Query("limit", "integer", minimum=1, maximum=labellings.MOST_EVENTS),
+            Query("older_than_revision", "integer", minimum=0),
+        ),
+    ),
+    Route(
+        "POST",
+        _DATASET + "/undo",
+        "undoAnnotation",
+        "annotations",
+        labellings.undo,
+        needs_project(a.DATASETS_REVIEW),
+        body=labellings.UndoRequest,
+        reply=labellings.UndoReply,
     ),
 )
 
