@@ -38,6 +38,12 @@ class Settings:
     learning: bool = _setting(
         True, "Whether `serve` trains models and predicts, in a process of its own beside the API."
     )
+    learn_threads: int = _setting(
+        1,
+        "Threads of one computation when training and predicting. More than there are idle cores "
+        "make it many times slower.",
+        "threads",
+    )
     encoders: str = _setting(
         "", "Folder of the installed encoders; `encoders` in the data folder if empty."
     )

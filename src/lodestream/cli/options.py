@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,6 +67,12 @@ def told_in_one_line() -> Iterator[None]:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise Failed(f"{error.strerror or error}{where} (try `lodestream doctor`)") from error
+
+
+def limit_threads(settings: Settings) -> None:
+    """Bound the threads of numeric libraries, which read it when they are first imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(max(1, settings.learn_threads))
 
 
 @contextlib.contextmanager

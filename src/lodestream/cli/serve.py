@@ -25,6 +25,7 @@ from lodestream.cli.options import (
     Failed,
     database_options,
     folder_problem,
+    limit_threads,
     migrated_database,
     settings_from,
     stopped_by_signals,
@@ -128,6 +129,7 @@ Prepare = Callable[[Database, str | None], None]
 def run(settings: Settings, announce: Announce, *, prepare: Prepare | None = None) -> None:
     """Serve until told to stop. `prepare(db, secret)` may fill the database before."""
     configure(settings.log_level)
+    limit_threads(settings)
     prepare_folder(settings.data)
     with (
         contextlib.closing(listen(settings.host, settings.port)) as listener,

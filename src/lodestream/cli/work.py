@@ -14,6 +14,7 @@ from lodestream.cli.options import (
     Failed,
     any_database,
     database_options,
+    limit_threads,
     settings_from,
     stopped_by_signals,
     told_in_one_line,
@@ -42,6 +43,7 @@ def worker(
     cleanly on SIGTERM and SIGINT: what is under way is given back.
     """
     settings = settings_from(data=data, database_url=database_url)
+    limit_threads(settings)
     with told_in_one_line(), any_database(settings) as db:
         configure(settings.log_level)
         version = schema_version(db)
