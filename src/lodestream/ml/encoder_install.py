@@ -35,7 +35,7 @@ Progress = Callable[[str, float], None]
 """Told what is being done, and the share of the whole that is done, in [0, 1]."""
 
 _ROOM_BYTES: Final = 600 * 2**20
-_TOLERANCE: Final = 0.06
+_TOLERANCE: Final = 0.04
 _PARTIAL: Final = ".partial-"
 _STALE_S: Final = 24 * 3600
 _CHUNK: Final = 1 << 20

@@ -68,7 +68,12 @@ MINILM: Final = Recipe(
     layers=6,
     heads=12,
     static=True,
-    references=(),
+    references=(
+        ("Where is my parcel?", "My order has not arrived yet.", 0.4330),
+        ("I lost my credit card.", "Please block my card.", 0.3926),
+        ("What is the weather like today?", "Book a table for four at seven.", 0.0746),
+        ("The invoice shows the wrong amount.", "The sum on the bill is not correct.", 0.6423),
+    ),
 )
 
 MULTILINGUAL: Final = Recipe(
@@ -89,7 +94,14 @@ MULTILINGUAL: Final = Recipe(
     # The model was trained with it, and reads other texts less well.
     prefix="query: ",
     experimental=True,
-    references=(),
+    references=(
+        ("Where is my parcel?", "Wo ist mein Paket?", 0.9214),
+        ("I lost my credit card.", "我的信用卡丢了。", 0.8886),
+        ("Please cancel my order.", "Veuillez annuler ma commande.", 0.9033),
+        ("Please cancel my order.", "今日の天気はどうですか。", 0.7634),
+        ("The invoice is wrong.", "الفاتورة غير صحيحة.", 0.9064),
+        ("The invoice is wrong.", "El hotel estaba muy limpio.", 0.7859),
+    ),
 )
 
 RECIPES: Final = {one.name: one for one in (MINILM, MULTILINGUAL)}

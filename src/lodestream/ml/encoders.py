@@ -179,14 +179,15 @@ class _Tokenizer:
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._prefix = prefix
         self._marks = marks
-        self._fewest = len(self._numbers(""))
+        # What a prefix alone becomes, with and without the blank after it.
+        self._nothing = (self._numbers(""), self._numbers(" "))
 
     def numbers(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens; none if there is nothing but marks."""
         # A lone surrogate cannot be encoded as UTF-8, which the tokenizer works on.
         sound = text[:_MAX_CHARS].encode("utf-8", "replace").decode()
         numbers = self._numbers(sound) if sound and not sound.isspace() else []
-        return numbers if len(numbers) > self._fewest else []
+        return [] if numbers in self._nothing else numbers
 
     def _numbers(self, text: str) -> list[int]:
         encoded = self._tokenizer.encode(self._prefix + text, add_special_tokens=self._marks)

@@ -1,0 +1,52 @@
+"""The graph of an encoder gives what a plain forward pass gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lodestream.ml.encoder_graph import build_graph
+from lodestream.ml.encoders import open_session
+from tests.ml.tiny_bert import WIDTH, WORDS, forward, make_bert
+
+BERT = make_bert()
+SESSIONS = {bits: open_session(build_graph(BERT, bits=bits)) for bits in (None, 8, 7)}
+
+tokens = st.lists(st.integers(0, len(WORDS) - 1), min_size=1, max_size=200)
+
+
+def run(bits: int | None, *texts: list[int]) -> np.ndarray:
+    vectors: np.ndarray = SESSIONS[bits].run(None, {"tokens": np.array(texts, np.int64)})[0]
+    return vectors
+
+
+@settings(deadline=None, max_examples=50)
+@given(tokens)
+def test_the_float_graph_agrees_with_the_plain_forward_pass(text: list[int]) -> None:
+    np.testing.assert_allclose(run(None, text)[0], forward(BERT, text), atol=1e-5)
+
+
+@pytest.mark.parametrize(("bits", "least"), [(8, 0.99), (7, 0.98)])
+@settings(deadline=None, max_examples=50)
+@given(text=tokens)
+def test_rounded_weights_keep_the_direction(bits: int, least: float, text: list[int]) -> None:
+    vector = run(bits, text)[0]
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    assert vector @ forward(BERT, text) > least
+
+
+def test_the_float_graph_reads_several_texts_of_one_length() -> None:
+    texts = [[2, 5, 3], [2, 40, 3], [2, 2, 2]]
+    alone = np.concatenate([run(None, text) for text in texts])
+    np.testing.assert_allclose(run(None, *texts), alone, atol=1e-6)
+
+
+def test_the_same_weights_give_the_same_bytes() -> None:
+    assert build_graph(BERT, bits=8) == build_graph(make_bert(), bits=8)
+    assert build_graph(BERT, bits=8) != build_graph(make_bert(1), bits=8)
+
+
+def test_the_shape_is_read_from_the_weights() -> None:
+    assert (BERT.dim, BERT.max_tokens) == (WIDTH, 200)
