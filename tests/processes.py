@@ -24,10 +24,14 @@ def free_port() -> int:
 
 
 def environment(port: int, **more: str) -> dict[str, str]:
-    """Return an environment in which `lodestream` is this checkout's, on `port`."""
+    """Return an environment in which `lodestream` is this checkout's, on `port`.
+
+    It learns only if `more` says so: a process that nobody needs slows every test.
+    """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LODESTREAM_")}
     path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
-    return {**inherited, "PATH": path, "LODESTREAM_PORT": str(port), **more}
+    ours = {"PATH": path, "LODESTREAM_PORT": str(port), "LODESTREAM_LEARNING": "false"}
+    return {**inherited, **ours, **more}
 
 
 class ServerProcess:
@@ -65,7 +69,7 @@ class ServerProcess:
         for _ in range(300):
             assert self.process.poll() is None, self.tail()
             try:
-                urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
+                urllib.request.urlopen(f"{self.url}/readyz", timeout=30).close()
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.1)
             else:

@@ -189,13 +189,31 @@ def test_a_worker_of_its_own_does_the_jobs_and_ends_cleanly(
         env=environment(0),
     ) as worker:
         assert worker.stderr is not None
-        lines = [json.loads(worker.stderr.readline()) for _ in range(2)]
+        lines = [json.loads(worker.stderr.readline()) for _ in range(3)]
         os.kill(worker.pid, signal.SIGTERM)
         lines += [json.loads(line) for line in worker.stderr]
         assert worker.wait(30) == 0
-    said = [(one["message"], one.get("kind")) for one in lines]
+    # The learner beside it speaks when it likes.
+    said = [(one["message"], one.get("kind")) for one in lines if "learner" not in one["message"]]
     assert said == [
         ("worker started", None),
         ("job done", "collect_files"),
         ("worker stopped", None),
     ]
+
+
+def test_the_server_learns_in_a_process_of_its_own_that_ends_with_it(
+    tmp_path: Path,
+) -> None:
+    given = environment(free_port(), LODESTREAM_LEARNING="true")
+    server = ServerProcess(tmp_path, given, command=["serve"])
+    eventually(lambda: "learner started" in server.tail())
+    (child,) = _children(server.process.pid)
+    server.process.kill()
+    server.process.wait(30)
+    eventually(lambda: not _is_running(child))
+
+    again = ServerProcess(tmp_path, given, command=["serve"])
+    eventually(lambda: "learner started" in again.tail())
+    again.stop()
+    assert "learner stopped" in again.tail()
