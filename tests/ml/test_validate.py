@@ -362,6 +362,38 @@ def test_comments_found_by_searching_lower_the_balance() -> None:
     assert (searched.statistics.balance or 0) < (fair.statistics.balance or 0)
 
 
+def test_a_sample_of_the_unreviewed_stands_for_all_of_them() -> None:
+    data = with_sample([[0.3, 0.0]] * 5 + [[0.0, 0.0]] * 95)
+    # 12 examples of A, 9 of them kept: then it matters whether 10 more are to be found.
+    targets = data.reviewed.targets.copy()
+    targets[9:, 0] = 0
+    few = replace(data, reviewed=replace(data.reviewed, targets=targets))
+    larger = replace(few, unreviewed=replace(few.unreviewed, size=200))
+
+    assert "search_for_examples A" in plans_of(validate(few))
+    assert "teach_unreviewed A" in plans_of(validate(larger))
+
+
+def test_labels_are_confused_where_it_is_known_that_one_is_absent() -> None:
+    # A is predicted for all comments with B, and B is right.
+    assigned = np.zeros((600, 2), np.bool_)
+    assigned[:200, 0] = assigned[200:300, 1] = True
+    data = make_data(labels=["A", "B"], reviewed=600, assigned=assigned)
+    scores = assigned[data.split.test].astype(np.float32)
+    scores[scores[:, 1] == 1, 0] = 1.0
+    confusing = replace(data, test_probability=scores)
+    known = np.ones_like(assigned)
+    known[200:300, 0] = False
+    unsaid = replace(confusing, reviewed=replace(data.reviewed, known=known))
+
+    def warned(each: ValidationData) -> bool:
+        smart = validate(each).summary.labels["A"].health.smart
+        return smart is not None and any(one.kind == "confused" for one in smart.warnings)
+
+    assert warned(confusing)
+    assert not warned(unsaid)
+
+
 # The plan
 
 

@@ -70,7 +70,6 @@ def gather(data: ValidationData, test: Tested, settings: ValidationSettings) -> 
     ]
     predicted = test.probability >= balanced_thresholds(thresholds, unsafe=np.inf)
     hits = (predicted & test.truth).sum(axis=0)
-    safe = np.asarray([one is not None for one in thresholds], np.bool_)
     confusion, confused = shares(predicted & test.known & ~test.truth, test.truth)
     reviewed = assigned.sum(axis=0, dtype=np.int64)
     search = np.asarray([is_search(origin) for origin in data.reviewed.origin], np.bool_)
@@ -85,7 +84,7 @@ def gather(data: ValidationData, test: Tested, settings: ValidationSettings) -> 
         thresholds=thresholds,
         precision=_precisions(curves),
         left_out_precision=_precisions(left_out),
-        recall=np.where(safe, hits / np.maximum(test.truth.sum(axis=0), 1), 1.0),
+        recall=hits / np.maximum(test.truth.sum(axis=0), 1),
         searched=assigned[search].sum(axis=0) / np.maximum(reviewed, 1),
         doubted=(assigned & (data.reviewed.left_out < settings.doubted_below)).sum(axis=0),
         expected=(refused & (data.reviewed.left_out > settings.expected_above)).sum(axis=0),

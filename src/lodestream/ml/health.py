@@ -63,7 +63,7 @@ class Evidence:
     left_out_precision: Floats
     """Average precision of left-out scores, NaN without an example; shape (L,)."""
     recall: Floats
-    """Recall at the balanced threshold, 1 where there is none; shape (L,)."""
+    """Recall at the balanced threshold, 0 where there is none; shape (L,)."""
     searched: Floats
     """Share of a label's examples that were found by searching; shape (L,)."""
     doubted: Counts
