@@ -32,6 +32,7 @@ from lodestream.store.tables import audit_event, token
 from tests.build import dataset_path, make_comment, make_source, make_stream, source_path, sync
 from tests.client import Answer, Client, Loop
 from tests.conftest import ROOT_TOKEN, grant_in, make_project, make_user, stop_app
+from tests.models import add_model, save_validation
 from tests.samples import minimal
 
 REVOKED, STRANGER, MEMBER = "revoked", "stranger", "member"
@@ -127,6 +128,17 @@ def _things(client: Client, name: str) -> dict[str, str]:
     settings = {"dataset": {"source_ids": [source["id"]], "label_defs": [{"name": "Complaint"}]}}
     dataset = client.ok("PUT", dataset_path(f"{name}/support"), settings)["dataset"]
     make_stream(client, f"{name}/support/all")
+    private = f"/api/_private/datasets/{name}/support"
+    for _ in range(2):
+        # `0` is the text that `minimal` gives as a label.
+        texts = [("a complaint", ["0"]), ("nothing", []), ("complaint", ["0"])]
+        version = add_model(client, f"{name}/support", pinned=True, labels=["0"], examples=texts)
+        uids = [comment["uid"]]
+        save_validation(client, version, full_name=f"{name}/support", action_uids=uids)
+    # The newest carries no tag, so it may be unpinned.
+    client.ok("PUT", f"{private}/model-tags/staging", {"model_tag": {"version": version - 1}})
+    actions = client.ok("GET", f"{private}/{version}/training-actions/labels")
+    first = actions["training_actions_labels"][0]
     project = client.ok("GET", f"/api/_private/projects/{name}")["project"]
     tenant = client.ok("GET", "/api/_private/tenants")["tenants"][0]
     user_id = make_user(client.app.service.db, f"somebody of {name}")
@@ -150,6 +162,9 @@ def _things(client: Client, name: str) -> dict[str, str]:
         "full_name": "string:Team",
         "uid": comment["uid"],
         "comment_uid": comment["uid"],
+        "model_version": str(version),
+        "tag_name": "staging",
+        "training_action_id": (first[0] if isinstance(first, list) else first)["id"],
         "labelling_id": comment["uid"],
         "user_id": user_id,
         "token_id": token["id"],

@@ -25,6 +25,7 @@ from lodestream.api.http import Reply
 from lodestream.api.routing import Guard, Query, Route
 from lodestream.domain import filters, ids
 from lodestream.domain.comments import Attachment, Message, PropertyValue
+from lodestream.domain.models import TAGS, VERSION
 
 Json = dict[str, Any]
 
@@ -35,11 +36,12 @@ AREAS: Final = {
     "datasets": "Sources seen together, with labels and fields.",
     "label_defs": "The labels of a dataset.",
     "label_groups": "Groups of labels.",
+    "models": "What a dataset has learnt: versions, predictions, how good they are.",
     "streams": "Durable cursors over the comments of a dataset.",
     "triggers": "Streams under their old name.",
+    "annotations": "Labels of comments one by one, their history, and the way back.",
     "status": "How streams and their consumers do.",
     "users": "Users and their tokens.",
-    "annotations": "Labels of comments one by one, their history, and the way back.",
     "permissions": "What permissions imply.",
     "projects": "What everything else belongs to.",
     "quotas": "How much of everything there may be.",
@@ -77,9 +79,18 @@ PATH_PARAMETERS: Final[dict[str, Json]] = {
         "description": "Place in the comment's `attachments`, from 0.",
     },
     "attachment_reference": {**_TEXT, "description": "`attachment_reference` of an attachment."},
-    "label_group_name": {**_TEXT, "description": "Name of a label group; `default` always exists."},
-    "quota_kind": {**_TEXT, "description": "Kind of a quota, as they are listed."},
     "labelling_id": {**_TEXT, "description": "Uid of a comment, `<source id>.<comment id>`."},
+    "label_group_name": {**_TEXT, "description": "Name of a label group; `default` always exists."},
+    "model_version": {
+        "type": "string",
+        "pattern": VERSION,
+        "description": "Number of a model version; to predict also `live` or `staging`, to see how "
+        "good it is also `latest`.",
+    },
+    "tag_name": {"type": "string", "enum": list(TAGS), "description": "Name of a tag."},
+    "training_action_id": {**_TEXT, "description": "Id of a training action, a UUID."},
+    "comment_uid": {**_TEXT, "description": "Uid of a comment, `<source id>.<comment id>`."},
+    "quota_kind": {**_TEXT, "description": "Kind of a quota, as they are listed."},
     "target_tenant_id": {**_TEXT, "description": "Id or name of the tenant."},
     "tenant_name": {**_TEXT, "description": "Name of the tenant."},
 }

@@ -1,4 +1,4 @@
-"""What a dataset contains, in short: state of its model, properties, sources; over HTTP."""
+"""What a dataset contains, in short: properties, labels, sources; over HTTP."""
 
 from __future__ import annotations
 
@@ -12,33 +12,12 @@ from lodestream.api.selections import readable_sources, select_in_dataset
 from lodestream.domain.attributes import AttributeFilters
 from lodestream.domain.errors import InvalidInput
 from lodestream.domain.labels import DEFAULT_GROUP, LabelName, decode_label
-from lodestream.domain.times import format_us
 from lodestream.store import statistics as store
 from lodestream.store.db import Reader
 from lodestream.store.statistics import PropertyCount, Selection
 
 MOST_VALUES: Final = 256
 """Most values of a property in a summary; clients then let people type the value."""
-
-
-class DatasetStatus(Struct):
-    """How far training, validation and prediction are."""
-
-    training_complete: float | None
-    validation_complete: float | None
-    training_completion_time: str
-    inference_complete: float
-    total_comments_with_text: int
-    inference_stats_by_version: dict[str, Raw]
-    inference_stuck: bool
-    operation: None
-
-
-class DatasetStatusReply(Struct):
-    """The state of a dataset's model."""
-
-    dataset_status: DatasetStatus
-    status: str = "ok"
 
 
 class SummaryRequest(Struct, forbid_unknown_fields=True):
@@ -85,7 +64,7 @@ class AssignedCounts(Struct):
     negative: int = 0
 
 
-class LabelSummary(Struct):
+class SummaryLabel(Struct):
     """A label, and how many comments it is assigned to."""
 
     name: str
@@ -104,7 +83,7 @@ class Summary(Struct):
     """What a dataset contains."""
 
     user_properties: Properties
-    labels: list[LabelSummary]
+    labels: list[SummaryLabel]
     entity_defs: list[FieldTypeSummary]
     label_properties: tuple[str, ...]
     source_kinds: list[str]
@@ -179,26 +158,6 @@ class PropertyReply(Struct):
     status: str = "ok"
 
 
-def dataset_status(call: Call[None]) -> DatasetStatusReply:
-    """Return the state of a dataset's model: nothing is trained, and nothing waits for it."""
-    dataset = named_dataset(call)
-    with call.service.db.read() as tx:
-        comments = store.measure(tx, _everything(call, tx, dataset.id)).comments
-    return DatasetStatusReply(
-        DatasetStatus(
-            training_complete=None,
-            validation_complete=None,
-            # The field is required and not nullable, although nothing has been trained.
-            training_completion_time=format_us(dataset.created_us),
-            inference_complete=1.0,
-            total_comments_with_text=comments,
-            inference_stats_by_version={},
-            inference_stuck=False,
-            operation=None,
-        )
-    )
-
-
 def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
     """Return what a dataset contains: by what its comments may be filtered."""
     body = call.body
@@ -231,7 +190,7 @@ def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
                 ],
                 [NumberProperty(one.full_name) for one in found if not _is_string(one)],
             ),
-            labels=[LabelSummary(label.name, AssignedCounts(), label.title) for label in labels],
+            labels=[SummaryLabel(label.name, AssignedCounts(), label.title) for label in labels],
             entity_defs=[FieldTypeSummary(one.id) for one in dataset.entity_defs],
             label_properties=dataset.settings.label_properties,
             source_kinds=sorted({source.kind for source in sources}),

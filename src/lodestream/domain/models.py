@@ -13,6 +13,8 @@ MAX_PINNED: Final = 100
 """Most pinned versions of a dataset."""
 
 TAGS: Final = ("live", "staging")
+VERSION: Final = r"^(?:[0-9]{1,10}|live|staging|latest)$"
+"""What stands for a version in paths: its number, a tag, or the newest."""
 
 
 class Model(Struct, frozen=True):

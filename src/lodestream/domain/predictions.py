@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
 import msgspec
 
+from lodestream.domain.models import Thresholds
 from lodestream.domain.streams import StreamModel
+
+DEFAULT_THRESHOLD: Final = 0.25
+"""Labels of at least this probability are shown to a caller who says nothing of thresholds."""
 
 
 def thresholds_key(model: StreamModel) -> str:
@@ -25,3 +32,31 @@ def thresholds_of(key: str) -> dict[str, float] | None:
     """Return the thresholds that `thresholds_key` wrote; None: every label is shown."""
     found = msgspec.json.decode(key, type=list[tuple[str, float]] | None)
     return None if found is None else dict(found)
+
+
+def least_probabilities(
+    labels: Iterable[str],
+    threshold: float | Literal["auto"] | None,
+    wanted: Sequence[tuple[str, float | None]],
+    automatic: Mapping[str, Thresholds],
+) -> dict[str, float]:
+    """Return the least probability at which each label is shown; labels left out are not shown.
+
+    `threshold` is what a caller asks for in general, None: nothing. `wanted` are the labels that it
+    names, each with a threshold of its own or None; if it names any, only those are shown. With
+    "auto", a label is shown that reaches one of its automatic thresholds, `automatic`.
+    (Contract: models-predictions, section 4.)
+    """
+    usual = DEFAULT_THRESHOLD if threshold is None else threshold
+    least: dict[str, float] = {}
+    for name, own in wanted or [(name, None) for name in labels]:
+        if own is None:
+            own = _lowest(automatic.get(name)) if usual == "auto" else usual
+        if own is not None:
+            least[name] = min(own, least.get(name, own))
+    return least
+
+
+def _lowest(thresholds: Thresholds | None) -> float | None:
+    # Rounded like what is shown: a probability that is its own threshold reaches it.
+    return None if thresholds is None else round(thresholds.high_recall, 6)

@@ -7,13 +7,15 @@ shows a probability shows the stored one, so that a stream and a call agree to t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from lodestream.domain.models import Thresholds
 
 STEPS: Final = 65_535
 SENTIMENT_STEPS: Final = 127
@@ -70,11 +72,18 @@ class Renderer:
     """Writes packed scores as JSON arrays of predicted labels, the most probable first.
 
     `thresholds` maps full label names to the least probability that is shown; labels that it does
-    not name are not shown. None shows every label. (Contract: streams, sections 3 and 10.)
+    not name are not shown. None shows every label. With `auto` every label tells which of its
+    automatic thresholds it reaches. A comment without text has no label.
+    (Contract: streams, sections 3 and 10; models-predictions, sections 3 and 4.)
     """
 
     def __init__(
-        self, labels: Sequence[str], thresholds: Mapping[str, float] | None, *, has_sentiment: bool
+        self,
+        labels: Sequence[str],
+        thresholds: Mapping[str, float] | None,
+        *,
+        has_sentiment: bool,
+        auto: Mapping[str, Thresholds] | None = None,
     ) -> None:
         self._labels = len(labels)
         self._has_sentiment = has_sentiment
@@ -83,6 +92,7 @@ class Renderer:
         ]
         least = [0.0 if thresholds is None else thresholds.get(name, 2.0) for name in labels]
         self._least = np.asarray(least, np.float64)
+        self._auto = None if auto is None else [_settled(auto.get(name)) for name in labels]
 
     def render(self, rows: Sequence[bytes]) -> list[bytes]:
         """Return a JSON array for each row of packed scores."""
@@ -91,6 +101,8 @@ class Renderer:
         steps, moods = _steps(rows, self._labels, has_sentiment=self._has_sentiment)
         # Compared as they are shown, so that a threshold copied from an answer lets it pass.
         shown = np.round(steps / STEPS, 6) >= self._least
+        # What has no text has only zeros, and nothing to say of any label.
+        shown &= steps.any(axis=1, keepdims=True)
         order = np.argsort(-steps.astype(np.int32), axis=1, kind="stable")
         return [
             self._array(order[i][shown[i][order[i]]], steps[i], None if moods is None else moods[i])
@@ -98,7 +110,7 @@ class Renderer:
         ]
 
     def _array(
-        self, indices: Iterable[int], steps: NDArray[np.uint16], moods: NDArray[np.int8] | None
+        self, indices: NDArray[np.intp], steps: NDArray[np.uint16], moods: NDArray[np.int8] | None
     ) -> bytes:
         heads = self._heads
         if moods is None:
@@ -109,7 +121,41 @@ class Renderer:
                 % (heads[i], digits(int(steps[i])), sentiment_digits(int(moods[i])))
                 for i in indices
             ]
+        if self._auto is not None:
+            parts = [
+                b'%s,"auto_thresholds":%s}' % (part[:-1], _reached(self._auto[i], int(steps[i])))
+                for i, part in zip(indices, parts, strict=True)
+            ]
         return b"[%s]" % b",".join(parts)
+
+
+def total_sentiments(rows: Sequence[bytes], labels: int) -> list[float]:
+    """Return how positive each comment is as a whole, from -1 to 1, with six digits.
+
+    It is the mean of the sentiments of its labels, each weighted by its probability; 0 without any.
+    The rows are packed with sentiments.
+    """
+    if not rows:
+        return []
+    steps, moods = _steps(rows, labels, has_sentiment=True)
+    assert moods is not None
+    weight = steps.astype(np.float64)
+    sums = (weight * (moods / SENTIMENT_STEPS)).sum(axis=1)
+    weights = weight.sum(axis=1)
+    means = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+    return [round(float(one), 6) + 0.0 for one in means]
+
+
+def _settled(thresholds: Thresholds | None) -> Thresholds | None:
+    # Rounded like what is shown: a probability that is its own threshold reaches it.
+    if thresholds is None:
+        return None
+    return Thresholds(*(round(one, 6) for one in msgspec.structs.astuple(thresholds)))
+
+
+def _reached(thresholds: Thresholds | None, steps: int) -> bytes:
+    names = [] if thresholds is None else thresholds.reached(round(steps / STEPS, 6))
+    return msgspec.json.encode(names)
 
 
 def shown_probability(value: float) -> float:

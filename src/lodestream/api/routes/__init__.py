@@ -15,6 +15,7 @@ from lodestream.api.routes.datasets import (
 from lodestream.api.routes.docs import description_routes
 from lodestream.api.routes.files import FILES, INTAKE
 from lodestream.api.routes.lodestream import ANNOTATIONS, STATUS, SYSTEM
+from lodestream.api.routes.models import MODELS
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
 from lodestream.api.routing import Route
 
@@ -28,6 +29,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *LABEL_DEFS,
     *LABEL_GROUPS,
     *SOURCE_STATISTICS,
+    *MODELS,
     *STREAMS,
     *TRIGGERS,
     *ANNOTATIONS,

@@ -106,15 +106,6 @@ DATASETS = (
         writes=False,
     ),
     Route(
-        "GET",
-        _PRIVATE + _DATASET + "/labellers/status",
-        "getDatasetStatus",
-        "datasets",
-        summaries.dataset_status,
-        needs_project(a.VOC_READONLY),
-        reply=summaries.DatasetStatusReply,
-    ),
-    Route(
         "POST",
         _PRIVATE + _DATASET + "/statistics",
         "getDatasetStatistics",
@@ -175,6 +166,15 @@ SOURCE_STATISTICS = (
         body_optional=True,
         writes=False,
     ),
+    Route(
+        "GET",
+        _V1 + "/sources/{owner}/{source_name}/threads",
+        "getThreadsBySource",
+        "sources",
+        statistics.source_threads,
+        needs_project(a.SOURCES_READ),
+        reply=statistics.ThreadsReply,
+    ),
 )
 
 LABELLINGS = (
@@ -216,15 +216,6 @@ LABELLINGS = (
         labellings.sync_annotations,
         needs_project(a.DATASETS_REVIEW),
         body=labellings.SyncRequest,
-    ),
-    Route(
-        "GET",
-        _V1 + "/sources/{owner}/{source_name}/threads",
-        "getThreadsBySource",
-        "sources",
-        statistics.source_threads,
-        needs_project(a.SOURCES_READ),
-        reply=statistics.ThreadsReply,
     ),
 )
 
