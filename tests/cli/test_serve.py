@@ -167,7 +167,8 @@ def test_server_processes_end_with_the_one_that_started_them(tmp_path: Path) -> 
 
 
 def _children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(one) for task in tasks for one in task.read_text().split()]
 
 
 def _is_running(pid: int) -> bool:
