@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 _STEPS = 30
 _SMALLEST_SLOPE = 0.05
 _FAR = 30.0
+_SETTLED = 1e-6
+# Pairs that are enough for numbers all labels share, and pairs worked on at a time.
+_POOL = 2_000_000
+_CHUNK = 4_000_000
 
 
 def sigmoid(logit: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -59,11 +63,42 @@ def pooled_sigmoid(
         step = np.linalg.solve(hessian, gradient)
         at = at - step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-9))
         at[0] = max(at[0], _SMALLEST_SLOPE)
-        if float(np.abs(step).max()) < 1e-6:
+        if float(np.abs(step).max()) < _SETTLED:
             break
     p = sigmoid(at[0] * x + at[1])
     loss = -(w @ (y * np.log(p) + (1 - y) * np.log1p(-p))) / total
     return float(at[0]), float(at[1]), float(loss)
+
+
+def fit_logistic(
+    evidence: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    *,
+    prior: NDArray[np.float64],
+    firmness: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Fit `p = sigmoid(evidence @ w)` by Newton's method, with w drawn to a prior.
+
+    Parameters
+    ----------
+    evidence : ndarray of float64, shape (n, k)
+    truth, weight : ndarray of float64, shape (n,)
+        Targets in [0, 1]; weights.
+    prior, firmness : ndarray of float64, shape (k,)
+        Where w lies without evidence, and the precision (1 / variance) of that belief.
+    """
+    at = prior.copy()
+    for _ in range(_STEPS):
+        p = sigmoid(evidence @ at)
+        gradient = (weight * (p - truth)) @ evidence + firmness * (at - prior)
+        curve = weight * p * (1 - p)
+        hessian = (evidence * curve[:, None]).T @ evidence + np.diag(firmness)
+        step = np.clip(np.linalg.solve(hessian, gradient), -1, 1)
+        at = at - step
+        if float(np.abs(step).max()) < _SETTLED:
+            break
+    return at
 
 
 @dataclass(frozen=True)
@@ -81,7 +116,12 @@ class Platt:
 
     def __call__(self, score: NDArray[np.floating]) -> NDArray[np.float64]:
         """Turn scores, shape (n, n_labels), into probabilities."""
-        return sigmoid(score * self.slope + self.intercept)
+        return sigmoid(self.logits(score))
+
+    def logits(self, score: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Turn scores into logits, not cut."""
+        result: NDArray[np.float64] = score * self.slope + self.intercept
+        return result
 
 
 def fit_platt(
@@ -101,13 +141,32 @@ def fit_platt(
         How firmly a label is drawn to the common sigmoid: about the number of positives at which
         its own says as much.
     """
-    common = np.array(pooled_sigmoid(score, truth, weight)[:2])
-    labels = score.shape[1]
-    x, y, w = (a.astype(np.float64) for a in (score, truth, weight))
-    # Scores scaled by the common slope, so that one strength suits both numbers.
-    x = x * common[0]
-    target = np.array([1.0, common[1]])
-    at = np.tile(target, (labels, 1))
+    rows, labels = score.shape
+    some = slice(None) if score.size <= _POOL else _spread(rows, _POOL // max(labels, 1))
+    common = np.array(pooled_sigmoid(score[some], truth[some], weight[some])[:2])
+    at = np.empty((labels, 2))
+    width = max(1, _CHUNK // max(rows, 1))
+    for first in range(0, labels, width):
+        part = slice(first, first + width)
+        x, y, w = (a[:, part].astype(np.float64) for a in (score, truth, weight))
+        # Scores scaled by the common slope, so that one strength suits both numbers.
+        at[part] = _platt(x * common[0], y, w, np.array([1.0, common[1]]), strength)
+    return Platt(at[:, 0] * common[0], at[:, 1])
+
+
+def _spread(rows: int, count: int) -> NDArray[np.intp]:
+    """Return that many rows, evenly spread."""
+    return np.linspace(0, rows - 1, max(1, min(rows, count))).astype(np.intp)
+
+
+def _platt(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    w: NDArray[np.float64],
+    target: NDArray[np.float64],
+    strength: float,
+) -> NDArray[np.float64]:
+    at = np.tile(target, (x.shape[1], 1))
     for _ in range(_STEPS):
         p = sigmoid(x * at[:, 0] + at[:, 1])
         error, curve = w * (p - y), w * p * (1 - p)
@@ -122,9 +181,9 @@ def fit_platt(
         step = np.clip(step / determinant[:, None], -2, 2)
         at = at - step
         at[:, 0] = np.maximum(at[:, 0], _SMALLEST_SLOPE)
-        if not labels or float(np.abs(step).max()) < 1e-6:
+        if float(np.abs(step).max()) < _SETTLED:
             break
-    return Platt(at[:, 0] * common[0], at[:, 1])
+    return at
 
 
 _PULL = np.array([1.0, 0.2])

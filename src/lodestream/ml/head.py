@@ -1,21 +1,29 @@
-"""The part of the model that learns: from texts, vectors and labels to calibrated probabilities."""
+"""Training: from what reviewers said to a model with calibrated probabilities."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from lodestream.ml import calibration, lexical, ridge, vectors
-from lodestream.ml.calibration import Platt
+from lodestream.ml import calibration, combine, landmarks, lexical, ridge, zero_shot
+from lodestream.ml.kernels import Kernel, Rows, as_stored, gram, inner
+from lodestream.ml.model import (
+    Calibrated,
+    Descriptions,
+    Head,
+    Mood,
+    Near,
+    Scores,
+    leaves,
+    raise_parents,
+    rounded_dual,
+)
 
-_FORMAT = 1
-_BATCH = 2048
+__all__ = ["Head", "HeadSettings", "Scores", "TrainingSet", "train"]
 
 
 @dataclass(frozen=True)
@@ -54,180 +62,33 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """What can be set about training; all of it goes into the manifest.
+    """What can be set about training.
 
     Attributes
     ----------
     search_rows : int
         The kernel is chosen on at most this many texts.
+    exact_rows : int
+        Up to this many texts every text supports the model; above, `landmarks` do.
+    landmarks : int
+        Number of texts that support a model of many.
     platt_strength : float
-        Number of positives at which a label's own sigmoid says as much as the common one.
+        Number of positives, roughly, at which a label's own sigmoid says as much as the common one.
+    inertia : float
+        Number of positives at which the model counts as much as the label's description, in the
+        mixture of the two (`zero_shot.blend`). The description is evidence for the model itself
+        too, with a weight that was measured, so little is left for a fixed rule to do.
     """
 
     search_rows: int = 1000
+    exact_rows: int = 8000
+    landmarks: int = 4000
     platt_strength: float = 10.0
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Predictions.
-
-    Attributes
-    ----------
-    probability : ndarray of float32, shape (n, n_labels)
-        In [0, 1]; a parent's is never below its children's. All zero for an empty text.
-    sentiment : ndarray of float32, shape (n, n_labels), or None
-        From -1 (negative) to 1 (positive), given that the label applies.
-    """
-
-    probability: NDArray[np.float32]
-    sentiment: NDArray[np.float32] | None
+    inertia: float = 1.0
 
 
 def _ignore(_: float) -> None:
     pass
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """How alike two texts are: `(1 - lexical) * vectors + lexical * words and characters`.
-
-    Attributes
-    ----------
-    sharpness : float
-        0: the cosine of the vectors; b > 0: exp(b * (cosine - 1)).
-    lexical : float
-        Share of the lexical part; 1 without vectors.
-    words : float
-        Share of words in the lexical part, characters have the rest.
-    """
-
-    sharpness: float
-    lexical: float
-    words: float
-
-    def of_cosine(self, cosine: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the part of the vectors, unweighted."""
-        if self.sharpness == 0:
-            return cosine
-        alike: NDArray[np.float32] = np.exp(np.float32(self.sharpness) * (cosine - np.float32(1)))
-        return alike
-
-
-@dataclass(frozen=True)
-class Head:
-    """A trained model."""
-
-    labels: tuple[str, ...]
-    has_sentiment: bool
-    zero_shot: tuple[bool, ...]
-    kernel: Kernel
-    lexicon: lexical.Lexicon
-    support: NDArray[np.uint8]
-    dual: NDArray[np.float32]
-    lexical_weights: NDArray[np.float32]
-    offset: NDArray[np.float32]
-    platt: Platt
-    left_out: NDArray[np.float32]
-
-    def predict(self, texts: Sequence[str], vectors: NDArray[np.float32] | None) -> Scores:
-        """Score texts; `vectors`, shape (n, dim), are needed if the model was trained on some.
-
-        Raises ValueError if vectors are missing or have another width.
-        """
-        blocks = [
-            self._predict(
-                texts[at : at + _BATCH], None if vectors is None else vectors[at : at + _BATCH]
-            )
-            for at in range(0, len(texts), _BATCH)
-        ]
-        probability = np.concatenate([np.zeros((0, len(self.labels)), np.float32), *blocks])
-        sentiment = np.ones_like(probability) if self.has_sentiment else None
-        return Scores(probability, sentiment)
-
-    def _predict(
-        self, texts: Sequence[str], vector: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
-        words, characters = self.lexicon.transform(lexical.count(texts))
-        both = mixed(words, characters, self.kernel)
-        score = both @ self.lexical_weights + self.offset
-        if len(self.support):
-            if vector is None:
-                raise ValueError("this model was trained on vectors and needs them")
-            dim = self.support.shape[1] - 4
-            if vector.shape[1] != dim:
-                raise ValueError(f"vectors have {vector.shape[1]} numbers, the model needs {dim}")
-            known = vectors.unpack([row.tobytes() for row in self.support], dim)
-            score = score + self.kernel.of_cosine(vector @ known.T) @ self.dual
-        probability = self.platt(score).astype(np.float32)
-        raise_parents(probability, self.labels)
-        probability[[not text.strip() for text in texts]] = 0
-        return probability
-
-    def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return manifest and arrays, for `artifact.dump`."""
-        manifest: dict[str, Any] = {
-            "format": _FORMAT,
-            "labels": list(self.labels),
-            "has_sentiment": self.has_sentiment,
-            "zero_shot": list(self.zero_shot),
-            "kernel": [self.kernel.sharpness, self.kernel.lexical, self.kernel.words],
-            "unseen": self.lexicon.unseen,
-        }
-        arrays: dict[str, NDArray[Any]] = {
-            "features": self.lexicon.features,
-            "idf": self.lexicon.idf,
-            "support": self.support,
-            "dual": self.dual,
-            "lexical_weights": self.lexical_weights,
-            "offset": self.offset,
-            "slope": self.platt.slope,
-            "intercept": self.platt.intercept,
-        }
-        return manifest, arrays
-
-    @classmethod
-    def from_arrays(cls, manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Head:
-        """Build the model again that `to_arrays` took apart; it has no left-out scores.
-
-        Raises ValueError if the manifest has another format.
-        """
-        if manifest.get("format") != _FORMAT:
-            raise ValueError(f"unknown model format {manifest.get('format')!r}")
-        labels = tuple(manifest["labels"])
-        return cls(
-            labels=labels,
-            has_sentiment=manifest["has_sentiment"],
-            zero_shot=tuple(manifest["zero_shot"]),
-            kernel=Kernel(*manifest["kernel"]),
-            lexicon=lexical.Lexicon(arrays["features"], arrays["idf"], manifest["unseen"]),
-            support=arrays["support"],
-            dual=arrays["dual"],
-            lexical_weights=arrays["lexical_weights"],
-            offset=arrays["offset"],
-            platt=Platt(arrays["slope"], arrays["intercept"]),
-            left_out=np.zeros((0, len(labels)), np.float32),
-        )
-
-
-def mixed(
-    words: sparse.csr_array, characters: sparse.csr_array, kernel: Kernel
-) -> sparse.csr_array:
-    """Weigh the two lexical blocks as the kernel says; their columns are different ones."""
-    return (
-        words * np.sqrt(np.float32(kernel.lexical * kernel.words))
-        + characters * np.sqrt(np.float32(kernel.lexical * (1 - kernel.words)))
-    ).tocsr()
-
-
-def raise_parents(probability: NDArray[np.float32], labels: tuple[str, ...]) -> None:
-    """Raise, in place, each parent's probability to the largest of its descendants'."""
-    place = {label: at for at, label in enumerate(labels)}
-    for label in sorted(labels, key=lambda name: -name.count(" > ")):
-        parent = label.rpartition(" > ")[0]
-        if parent in place:
-            column = probability[:, place[parent]]
-            np.maximum(column, probability[:, place[label]], out=column)
 
 
 def train(
@@ -238,90 +99,285 @@ def train(
 ) -> Head:
     """Train on what reviewers said.
 
-    `progress` is called with the share that is done, often; what it raises ends the training and
-    passes through.
+    The same data and settings give the same model, bit for bit, on one machine with one number of
+    threads of the linear algebra library.
+
+    Parameters
+    ----------
+    data : TrainingSet
+        May be empty: the model then has only the labels' descriptions to go by.
+    settings : HeadSettings
+    progress : callable
+        Is called with the share that is done, often; what it raises ends the training and passes
+        through.
     """
     progress(0.0)
-    counts = lexical.count(data.texts)
-    lexicon = lexical.Lexicon.fit(counts)
-    blocks = lexicon.transform(counts)
-    target = (data.targets != 0).astype(np.float32)
-    kernel, strength = _choose(data, blocks, target, settings, progress)
-    matrix = _gram(kernel, blocks, data.vectors)
-    progress(0.7)
-    rows = len(data.texts)
-    if rows:
-        fit = ridge.solve(ridge.inverse(matrix, strength), target, data.known)
-    else:
-        none = np.zeros((0, len(data.labels)), np.float32)
-        fit = ridge.Fit(none, np.zeros(len(data.labels), np.float32), none)
-    progress(0.9)
-    platt = calibration.fit_platt(
-        fit.held_out, target, data.known.astype(np.float32), strength=settings.platt_strength
+    said = np.flatnonzero([bool(text.strip()) for text in data.texts])
+    lexicon, rows, described = _read(data, said)
+    progress(0.05)
+    targets, known = data.targets[said], data.known[said]
+    truth = ((targets != 0) & known).astype(np.float32)
+    kernel, strength = _choose(
+        rows, truth, known, settings, lambda done: progress(0.05 + 0.4 * done)
     )
-    left_out = platt(fit.held_out).astype(np.float32)
+    support, fit = _solve(
+        kernel,
+        rows,
+        _columns(targets, known, data.has_sentiment),
+        strength,
+        settings,
+        lambda done: progress(0.45 + 0.4 * done),
+    )
+    progress(0.85)
+    count = len(data.labels)
+    descriptions, near = _describe(rows, described, truth, known)
+    progress(0.9)
+    calibrated = _calibrate(fit.held_out[:, :count], near, truth, known, data.labels, settings)
+    progress(0.95)
+    left_out = np.zeros((len(data.texts), count), np.float32)
+    left_out[said] = calibrated(fit.held_out[:, :count], near, descriptions.weights)
     raise_parents(left_out, data.labels)
-    with_vectors = data.vectors is not None and kernel.lexical < 1 and rows > 0
-    support = np.zeros((0, 0), np.uint8)
-    if with_vectors and data.vectors is not None:
-        packed = vectors.pack(data.vectors)
-        support = np.frombuffer(b"".join(packed), np.uint8).reshape(rows, -1)
+    mood = _mood(fit.held_out[:, count:], targets, truth) if data.has_sentiment else None
     head = Head(
         labels=data.labels,
         has_sentiment=data.has_sentiment,
-        zero_shot=tuple(bool(n == 0) for n in (target * data.known).sum(0)),
         kernel=kernel,
         lexicon=lexicon,
         support=support,
-        dual=(fit.dual * np.float32(1 - kernel.lexical)),
-        lexical_weights=np.asarray(mixed(*blocks, kernel).T @ fit.dual, np.float32),
+        dual=rounded_dual(fit.dual),
         offset=fit.offset,
-        platt=platt,
+        descriptions=descriptions,
+        calibrated=calibrated,
+        mood=mood,
+        needs_vectors=data.vectors is not None,
         left_out=left_out,
     )
     progress(1.0)
     return head
 
 
-def _gram(
-    kernel: Kernel,
-    blocks: tuple[sparse.csr_array, sparse.csr_array],
-    vector: NDArray[np.float32] | None,
-) -> NDArray[np.float32]:
-    both = mixed(*blocks, kernel)
-    matrix = np.asarray((both @ both.T).todense(), np.float32)
-    if vector is not None and kernel.lexical < 1:
-        matrix += np.float32(1 - kernel.lexical) * kernel.of_cosine(vector @ vector.T)
-    return matrix
+def _read(data: TrainingSet, said: NDArray[np.intp]) -> tuple[lexical.Lexicon, Rows, Rows]:
+    """Return the features of the texts that say something, and of the labels' descriptions."""
+    counts = lexical.count([data.texts[row] for row in said])
+    of_labels = lexical.count(data.label_texts)
+    lexicon = lexical.Lexicon.fit(counts, of_labels)
+    vector = None if data.vectors is None else data.vectors[said].astype(np.float32)
+    label_vector = data.label_vectors if data.vectors is not None else None
+    rows = as_stored(Rows(*lexicon.transform(counts), vector))
+    described = as_stored(Rows(*lexicon.transform(of_labels), label_vector))
+    return lexicon, rows, described
+
+
+def _columns(
+    targets: NDArray[np.int8], known: NDArray[np.bool_], has_sentiment: bool
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return what the scores should be: presence, and with sentiment also signs and a general one.
+
+    The general sentiment of a text is the mean of its labels' signs; texts without labels say
+    nothing about it.
+    """
+    presence = (targets != 0).astype(np.float32)
+    if not has_sentiment:
+        return presence, known
+    signed = (targets * known).astype(np.float32)
+    given = np.abs(signed).sum(1, keepdims=True)
+    general = signed.sum(1, keepdims=True) / np.maximum(given, 1)
+    return np.hstack([presence, signed, general]), np.hstack([known, known, given > 0])
+
+
+def _sample(truth: NDArray[np.float32], size: int) -> NDArray[np.intp]:
+    """Choose that many rows at random, but first a few of each label, so that no label is lost."""
+    rows = len(truth)
+    if rows <= size:
+        return np.arange(rows)
+    order = np.random.default_rng(rows).permutation(rows)
+    shuffled = truth[order] > 0
+    quota = max(1, size // (2 * max(truth.shape[1], 1)))
+    first = (shuffled & (np.cumsum(shuffled, axis=0, dtype=np.int32) <= quota)).any(1)
+    ranked = np.concatenate([order[first], order[~first]])
+    return np.sort(ranked[:size])
 
 
 def _choose(
-    data: TrainingSet,
-    blocks: tuple[sparse.csr_array, sparse.csr_array],
-    target: NDArray[np.float32],
+    rows: Rows,
+    truth: NDArray[np.float32],
+    known: NDArray[np.bool_],
     settings: HeadSettings,
     progress: Callable[[float], None],
 ) -> tuple[Kernel, float]:
-    rows = len(data.texts)
-    shapes = [(0.0, 1.0)]
-    if data.vectors is not None:
-        shapes = list(itertools.product((0.0, 2.0, 4.0), (0.1, 0.3, 0.5)))
-    candidates = [Kernel(b, w, words) for (b, w), words in itertools.product(shapes, (0.4, 0.7))]
-    best = (np.inf, candidates[0], 0.3)
-    if rows < 3 or not len(data.labels):
-        return best[1], best[2]
-    chosen = np.arange(rows)
-    if rows > settings.search_rows:
-        chosen = np.sort(np.random.default_rng(7).permutation(rows)[: settings.search_rows])
-    vector = None if data.vectors is None else data.vectors[chosen]
-    part = (blocks[0][chosen], blocks[1][chosen])
-    known = data.known[chosen]
-    for number, kernel in enumerate(candidates):
-        matrix = _gram(kernel, part, vector)
-        for strength in (0.1, 0.3, 1.0):
-            fit = ridge.solve(ridge.inverse(matrix.copy(), strength), target[chosen], known)
-            loss = calibration.pooled_sigmoid(fit.held_out, target[chosen], known.astype("f4"))[2]
-            if loss < best[0]:
-                best = (loss, kernel, strength)
-        progress(0.6 * (number + 1) / len(candidates))
-    return best[1], best[2]
+    """Choose the kernel and the ridge whose leave-one-out scores have the least log loss.
+
+    A coarse grid first, then one number at a time. The loss is that of one sigmoid for all labels,
+    which ranks candidates as the full calibration does and costs a fraction of it.
+    """
+    with_vectors = rows.vectors is not None
+    best = Kernel(1.0, 0.3, 0.5) if with_vectors else Kernel(0.0, 1.0, 0.5)
+    strength = 0.1
+    given = (truth > 0).any(0)
+    if len(rows) < _FEWEST or not given.any():
+        return best, strength
+    chosen = _sample(truth, settings.search_rows)
+    part, target, seen = rows[chosen], truth[chosen][:, given], known[chosen][:, given]
+    losses: dict[tuple[Kernel, float], float] = {}
+
+    def loss(kernel: Kernel, ridge_strength: float) -> float:
+        key = (kernel, ridge_strength)
+        if key not in losses:
+            inverse = ridge.inverse(gram(kernel, part), ridge_strength)
+            fit = ridge.solve(inverse, target, seen)
+            weight = seen.astype(np.float32)
+            losses[key] = calibration.pooled_sigmoid(fit.held_out, target, weight)[2]
+            progress(min(1.0, len(losses) / _USUAL_CANDIDATES))
+        return losses[key]
+
+    for candidates in _steps(with_vectors):
+        # The first of equals wins, so the order of candidates decides, not the order of a set.
+        tried = [(loss(*at), at) for at in candidates(best, strength)]
+        best, strength = min(tried, key=lambda pair: pair[0])[1]
+    return best, strength
+
+
+_FEWEST = 4
+_USUAL_CANDIDATES = 20
+
+_Candidate = tuple[Kernel, float]
+
+
+def _steps(
+    with_vectors: bool,
+) -> list[Callable[[Kernel, float], Iterator[_Candidate]]]:
+    def coarse(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
+        for sharpness in (0.0, 1.0, 2.0, 4.0) if with_vectors else (0.0, 1.0, 2.0):
+            for share in (0.1, 0.3, 0.5) if with_vectors else (1.0,):
+                yield Kernel(sharpness, share, kernel.words), strength
+
+    def ridges(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
+        for other in (strength, 0.05, 0.2, 0.4, 1.0):
+            yield kernel, other
+
+    def word_shares(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
+        for words in (kernel.words, 0.35, 0.65):
+            yield dataclasses.replace(kernel, words=words), strength
+
+    def shares(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
+        for share in (kernel.lexical, 0.2, 0.4, 0.65) if with_vectors else (1.0,):
+            yield dataclasses.replace(kernel, lexical=share), strength
+
+    return [coarse, ridges, word_shares, shares]
+
+
+def _solve(
+    kernel: Kernel,
+    rows: Rows,
+    columns: tuple[NDArray[np.float32], NDArray[np.bool_]],
+    strength: float,
+    settings: HeadSettings,
+    progress: Callable[[float], None],
+) -> tuple[Rows, ridge.Fit]:
+    """Return the supporting texts, and the fit of all labels on them."""
+    target, known = columns
+    if not len(rows):
+        return rows, ridge.Fit(target, np.zeros(target.shape[1], np.float32), target)
+    if len(rows) <= settings.exact_rows:
+        matrix = gram(kernel, rows)
+        progress(0.2)
+        inverse = ridge.inverse(matrix, strength)
+        progress(0.7)
+        return rows, ridge.solve(inverse, target, known)
+    chosen = _sample(target * known, settings.landmarks)
+    fit = landmarks.solve(kernel, rows, chosen, target, known, strength=strength, progress=progress)
+    return rows[chosen], fit
+
+
+def _describe(
+    rows: Rows, described: Rows, truth: NDArray[np.float32], known: NDArray[np.bool_]
+) -> tuple[Descriptions, Near]:
+    """Learn what nearness to the labels' descriptions is worth; also return it for the texts."""
+    few = len(described) <= _COMPARABLE
+    turned = described.characters.T.tocsr()
+    words = zero_shot.Yardstick.fit(
+        inner(rows.characters, turned), inner(described.characters, turned) if few else None
+    )
+    vector = None
+    if rows.vectors is not None and described.vectors is not None:
+        vector = zero_shot.Yardstick.fit(
+            rows.vectors @ described.vectors.T,
+            described.vectors @ described.vectors.T if few else None,
+        )
+    unfitted = Descriptions(described, vector, words, np.zeros(3))
+    near = unfitted.near(rows)
+    some = _some(truth)
+    weights = zero_shot.fit_weights(_part(near, some), truth[some], known[some])
+    return dataclasses.replace(unfitted, weights=weights), near
+
+
+_COMPARABLE = 2000
+_PAIRS = 1_000_000
+
+
+def _some(truth: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Choose rows that are enough to fit what all labels share."""
+    rows, labels = truth.shape
+    count = max(1, min(rows, _PAIRS // max(labels, 1)))
+    return np.linspace(0, max(rows - 1, 0), count if rows else 0).astype(np.intp)
+
+
+def _part(near: Near, some: NDArray[np.intp]) -> Near:
+    by_vector, by_words = near
+    return (
+        None if by_vector is None else by_vector[some],
+        None if by_words is None else by_words[some],
+    )
+
+
+def _calibrate(
+    held_out: NDArray[np.float32],
+    near: Near,
+    truth: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    labels: tuple[str, ...],
+    settings: HeadSettings,
+) -> Calibrated:
+    weight = known.astype(np.float32)
+    platt = calibration.fit_platt(held_out, truth, weight, strength=settings.platt_strength)
+    positives = truth.sum(0, dtype=np.float64)
+    some = _some(truth)
+    given = positives > 0
+    # Labels without examples have nothing to say about the evidence, and would say "no".
+    combination = combine.fit(
+        platt.logits(held_out[some]),
+        _part(near, some),
+        truth[some],
+        weight[some] * given,
+        leaves(labels) & given,
+    )
+    return Calibrated(platt, combination, positives, settings.inertia)
+
+
+def _mood(
+    held_out: NDArray[np.float32], targets: NDArray[np.int8], truth: NDArray[np.float32]
+) -> Mood:
+    """Fit the sentiment of assigned labels on the scores of texts that were left out."""
+    labels = targets.shape[1]
+    row, label = np.nonzero(truth)
+    positive = (targets[row, label] > 0).astype(np.float64)
+    signed, general = held_out[row, label], held_out[row, -1]
+    evidence = np.stack([signed, general, np.ones(len(row))], axis=1).astype(np.float64)
+    common = calibration.fit_logistic(
+        evidence,
+        positive,
+        np.ones(len(row)),
+        prior=np.array([1.0, 1.0, 0.0]),
+        firmness=np.array([1.0, 1.0, 1.0]),
+    )
+    weights = np.maximum(common[:2], 0.0)
+    base = np.full(labels, common[2])
+    for at in np.unique(label):
+        mine = label == at
+        # One step of Newton's method on the label's own intercept, drawn to the common one.
+        p = calibration.sigmoid(evidence[mine, :2] @ weights + common[2])
+        base[at] += (positive[mine] - p).sum() / ((p * (1 - p)).sum() + _MOOD_FIRMNESS)
+    return Mood(weights, base)
+
+
+_MOOD_FIRMNESS = 3.0

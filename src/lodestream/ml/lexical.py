@@ -49,11 +49,13 @@ class Lexicon:
     unseen: float
 
     @classmethod
-    def fit(cls, counts: sparse.csr_array) -> Lexicon:
-        """Learn the columns and weights from the counts of the training texts (`count`)."""
-        in_texts = np.bincount(counts.indices, minlength=2 * BUCKETS)
+    def fit(cls, *counts: sparse.csr_array) -> Lexicon:
+        """Learn the columns and weights from counts (`count`) of training texts."""
+        in_texts = np.zeros(2 * BUCKETS, np.intp)
+        for part in counts:
+            in_texts += np.bincount(part.indices, minlength=2 * BUCKETS)
         features = np.flatnonzero(in_texts).astype(np.int32)
-        rows = counts.shape[0]
+        rows = sum(part.shape[0] for part in counts)
         idf = np.log((1 + rows) / (1 + in_texts[features])) + 1
         unseen = float(np.float32(np.log((1 + rows) / 2) + 1))
         return cls(features, idf.astype(np.float32), max(unseen, 1.0))
@@ -67,7 +69,7 @@ class Lexicon:
             Each row has unit length, or less if the text has features never seen in training.
         """
         rows = counts.shape[0]
-        column, weight = self._lookup()
+        column, weight = self._lookup
         places = column[counts.indices]
         values = (1 + np.log(counts.data)) * weight[counts.indices]
         row = np.repeat(np.arange(rows), np.diff(counts.indptr))
@@ -94,6 +96,7 @@ class Lexicon:
         shape = (rows, len(self.features))
         return sparse.csr_array((values[chosen], places[chosen], starts), shape=shape)
 
+    @functools.cached_property
     def _lookup(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         column = np.full(2 * BUCKETS, -1, np.int32)
         column[self.features] = np.arange(len(self.features), dtype=np.int32)

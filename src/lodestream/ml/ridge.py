@@ -20,6 +20,8 @@ from scipy import linalg
 
 _STEPS = 60
 _EXACT = 1e-5
+_BLOCK = 1024
+_LEAST_LEFT = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,18 @@ def inverse(kernel: NDArray[np.float32], ridge: float) -> NDArray[np.float32]:
     Raises numpy.linalg.LinAlgError if the kernel is not positive definite with that ridge.
     """
     kernel.flat[:: len(kernel) + 1] += ridge
-    factor = linalg.cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
+    # The transpose of a symmetric matrix is itself, in the order of LAPACK: nothing is copied.
+    factor = linalg.cholesky(kernel.T, lower=True, overwrite_a=True, check_finite=False)
     result, fault = linalg.lapack.spotri(factor, lower=1, overwrite_c=True)
     if fault:
         raise np.linalg.LinAlgError("the kernel is not positive definite")
-    # LAPACK gives one half.
-    whole: NDArray[np.float32] = np.tril(result) + np.tril(result, -1).T
+    whole: NDArray[np.float32] = np.asarray(result).T
+    # LAPACK gives one half; seen from here it is the upper one.
+    for at in range(0, len(whole), _BLOCK):
+        end = min(at + _BLOCK, len(whole))
+        corner = np.triu(whole[at:end, at:end])
+        whole[at:end, at:end] = corner + np.triu(corner, 1).T
+        whole[end:, at:end] = whole[at:end, end:].T
     return whole
 
 
@@ -92,9 +100,18 @@ def solve(
     dual = (inverse @ filled) * mask
     # Without the unknown texts the inverse has a smaller diagonal: subtract what they took part in.
     partial = (1 - mask) / diagonal
-    left = np.maximum(diagonal - (inverse * inverse) @ partial, 0.05 * diagonal)
+    left = np.maximum(diagonal - _squared_product(inverse, partial), _LEAST_LEFT * diagonal)
     held_out = np.where(known, centred - dual / left, filled) + offset
     return Fit(dual, offset, held_out.astype(np.float32))
+
+
+def _squared_product(
+    inverse: NDArray[np.float32], partial: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    result = np.empty((len(inverse), partial.shape[1]), np.float32)
+    for at in range(0, len(inverse), _BLOCK):
+        result[at : at + _BLOCK] = np.square(inverse[at : at + _BLOCK]) @ partial
+    return result
 
 
 def _complete(

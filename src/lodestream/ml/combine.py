@@ -1,0 +1,123 @@
+"""The last step to a probability: evidence beside the label's own score, weighed by few numbers.
+
+A pair of text and label has four pieces of evidence: the calibrated logit of the label's own score,
+how near the text is to the label's description (by vector and by words), and how likely the
+strongest other labels are. Their weights are shared by all labels and fitted on scores of texts
+that were left out, so a handful of examples is enough for them.
+
+The last piece is used only where almost every text has a single label: there a strong rival makes a
+label less likely. It is what a softmax does for such sets, learnt from the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lodestream.ml.calibration import fit_logistic
+
+_SINGLE = 0.95
+_ENOUGH_ROWS = 20
+_FLOOR = 1e-3
+# Where a weight is without evidence, how firmly, and its bounds: own, vector, words, rivals, 1.
+_PRIOR = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+_FIRMNESS = np.array([20.0, 5.0, 5.0, 20.0, 5.0])
+_LEAST = np.array([0.3, 0.0, 0.0, -2.0, -2.0])
+_MOST = np.array([2.0, 1.5, 1.5, 0.0, 2.0])
+_EVIDENCE = 5
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Weights of the evidence.
+
+    Attributes
+    ----------
+    weights : ndarray of float64, shape (5,)
+        Of the label's own logit, nearness by vector, nearness by words, rivals, and 1.
+    competes : ndarray of bool, shape (n_labels,)
+        Labels that exclude one another: those without children.
+    """
+
+    weights: NDArray[np.float64]
+    competes: NDArray[np.bool_]
+
+    def __call__(
+        self,
+        own: NDArray[np.floating],
+        near: tuple[NDArray[np.floating] | None, NDArray[np.floating] | None],
+    ) -> NDArray[np.float64]:
+        """Return the logits of texts, shape (n, n_labels)."""
+        total = self.weights[0] * own.astype(np.float64) + self.weights[4]
+        for weight, part in zip(self.weights[1:3], near, strict=True):
+            if part is not None and weight:
+                total += weight * part
+        if self.weights[3]:
+            total += self.weights[3] * rivals(own, self.competes)
+        return total
+
+
+def rivals(own: NDArray[np.floating], competes: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the logarithm of the summed odds of the other competing labels; 0 for the rest."""
+    odds = np.where(competes, np.exp(np.clip(own.astype(np.float64), -30, 30)), 0.0)
+    others = np.maximum(odds.sum(1, keepdims=True) - odds, 0.0)
+    # Below the floor there is no rival at all, and how far below means nothing.
+    beaten: NDArray[np.float64] = np.where(competes, np.log(others + _FLOOR) - np.log(_FLOOR), 0.0)
+    return beaten
+
+
+def almost_single(truth: NDArray[np.floating], leaves: NDArray[np.bool_]) -> bool:
+    """Say whether nearly every labelled text has exactly one label without children."""
+    count = truth[:, leaves].sum(1)
+    labelled = int((count > 0).sum())
+    return (
+        labelled >= _ENOUGH_ROWS
+        and int(leaves.sum()) > 2
+        and float((count == 1).sum()) >= _SINGLE * labelled
+    )
+
+
+def fit(
+    own: NDArray[np.floating],
+    near: tuple[NDArray[np.floating] | None, NDArray[np.floating] | None],
+    truth: NDArray[np.floating],
+    weight: NDArray[np.floating],
+    leaves: NDArray[np.bool_],
+) -> Combination:
+    """Fit the weights, drawn to "the own logit as it is".
+
+    Parameters
+    ----------
+    own : ndarray, shape (n, n_labels)
+        Calibrated logits of texts that were left out.
+    near : pair of ndarray, shape (n, n_labels), or None
+        Nearness to the label's description, by vector and by words.
+    truth, weight : ndarray, shape (n, n_labels)
+        Targets 0 or 1, and weights (0 leaves a pair out).
+    leaves : ndarray of bool, shape (n_labels,)
+        Labels without children.
+    """
+    used = np.array([True, near[0] is not None, near[1] is not None, False, True])
+    parts = [own, *near, None, np.ones((1, 1))]
+    if almost_single(truth * weight, leaves):
+        used[3], parts[3] = True, rivals(own, leaves)
+    chosen = weight.ravel() > 0
+    evidence = np.stack(
+        [
+            np.broadcast_to(part, own.shape).ravel()[chosen].astype(np.float64)
+            for part in parts
+            if part is not None
+        ],
+        axis=1,
+    )
+    weights = np.zeros(_EVIDENCE)
+    weights[used] = fit_logistic(
+        evidence,
+        truth.ravel()[chosen].astype(np.float64),
+        weight.ravel()[chosen].astype(np.float64),
+        prior=_PRIOR[used],
+        firmness=_FIRMNESS[used],
+    )
+    return Combination(np.clip(weights, _LEAST, _MOST), leaves)
