@@ -460,3 +460,164 @@ def test_annotations_of_another_dataset_are_not_mixed_in(client: Client, source:
     assign(client, source, "c0", "A")
     path = f"/api/_private/datasets/acme/second/labellings?id={source}.c0"
     assert names(client.ok("GET", path)["results"][0]) == []
+
+
+def relabel(client: Client, old: str, new: str) -> int:
+    path = f"{PRIVATE}/labels/default?label_name={quote(old, safe='')}"
+    modified: int = client.ok("POST", path, {"label": {"name": new}})["num_modified"]
+    return modified
+
+
+def remove(client: Client, name: str) -> int:
+    path = f"{PRIVATE}/labels/default?label_name={quote(name, safe='')}"
+    modified: int = client.ok("DELETE", path)["num_modified"]
+    return modified
+
+
+def test_a_renamed_label_carries_its_annotations_along(client: Client, source: str) -> None:
+    assign(client, source, "c0", "A", "Other")
+    assign(client, source, "c1", "A > B")
+    put(client, source, "c2", labelling=[{"dismissed": named("A > B > C")}])
+    assert relabel(client, "A", "New > A") == 3
+    found = read(client, source, "c0", "c1", "c2")
+    assert names(found[0]) == ["New > A", "Other"]
+    assert names(found[1]) == ["New > A > B"]
+    assert names(found[2], "dismissed") == ["New > A > B > C"]
+    assert relabel(client, "Other", "Other") == 0
+
+
+def test_merged_labels_are_united_and_assigned_wins(client: Client, source: str) -> None:
+    put(client, source, "c0", labelling=[{"assigned": named("A"), "dismissed": named("Z")}])
+    put(client, source, "c1", labelling=[{"assigned": named("Z"), "dismissed": named("A")}])
+    put(client, source, "c2", labelling=[{"assigned": named("A", "Z", "A > B")}])
+    assert relabel(client, "A", "Z") == 3
+    found = read(client, source, "c0", "c1", "c2")
+    assert [names(one) for one in found] == [["Z"], ["Z"], ["Z", "Z > B"]]
+    assert [names(one, "dismissed") for one in found] == [[], [], []]
+    assert label_names(client) == ["Z", "Z > B"]
+
+
+def test_a_child_merges_into_its_parent(client: Client, source: str) -> None:
+    assign(client, source, "c0", "A > B")
+    assert relabel(client, "A > B", "A") == 1
+    assert names(read(client, source, "c0")[0]) == ["A"]
+
+
+def test_labels_may_swap_their_names_by_way_of_a_third(client: Client, source: str) -> None:
+    assign(client, source, "c0", "A")
+    assign(client, source, "c1", "B")
+    relabel(client, "A", "X")
+    relabel(client, "B", "A")
+    relabel(client, "X", "B")
+    assert [names(one) for one in read(client, source, "c0", "c1")] == [["B"], ["A"]]
+
+
+def test_a_label_may_move_below_itself(client: Client, source: str) -> None:
+    assign(client, source, "c0", "A")
+    assign(client, source, "c1", "A > B")
+    assert relabel(client, "A", "A > B") == 2
+    assert [names(o) for o in read(client, source, "c0", "c1")] == [["A > B"], ["A > B > B"]]
+    assert label_names(client) == ["A", "A > B", "A > B > B"]
+
+
+def test_a_deleted_label_takes_its_annotations_and_children_with_it(
+    client: Client, source: str
+) -> None:
+    assign(client, source, "c0", "A > B", "Z")
+    assign(client, source, "c1", "A")
+    assign(client, source, "c2", "Z")
+    assert remove(client, "A") == 2
+    found = read(client, source, "c0", "c1", "c2")
+    assert [names(one) for one in found] == [["Z"], [], ["Z"]]
+    assert [o["comment"]["has_annotations"] for o in found] == [True, False, True]
+    assert pages(client, source) == [["c0", "c2"]]
+
+
+def test_a_label_of_another_group_is_no_label_of_comments(client: Client, source: str) -> None:
+    client.ok("POST", PRIVATE + "/label-groups/extra", {})
+    client.ok("PUT", PRIVATE + "/labels/extra", {"label_defs": [{"name": "A"}]})
+    assign(client, source, "c0", "A")
+    path = f"{PRIVATE}/labels/extra?label_name=A"
+    assert client.ok("POST", path, {"label": {"name": "B"}})["num_modified"] == 0
+    assert client.ok("DELETE", f"{PRIVATE}/labels/extra?label_name=B")["num_modified"] == 0
+    assert names(read(client, source, "c0")[0]) == ["A"]
+
+
+def copy(client: Client, **settings: Any) -> Json:
+    origin = client.ok("GET", dataset_path())["dataset"]["id"]
+    definition = {"copy_annotations_from": origin, "has_sentiment": False, **settings}
+    made: Json = client.ok("PUT", dataset_path("acme/copy"), {"dataset": definition})
+    return made
+
+
+def read_copy(client: Client, source: str, comment: str) -> Json:
+    path = f"/api/_private/datasets/acme/copy/labellings?id={source}.{comment}"
+    found: Json = client.ok("GET", path)["results"][0]
+    return found
+
+
+def test_a_copy_has_the_annotations_of_its_original(client: Client, source: str) -> None:
+    span = {"content_part": "body", "message_index": 0, "char_start": 0, "char_end": 4}
+    field = {"name": "order", "formatted_value": "Text", "span": span}
+    put(
+        client,
+        source,
+        "c0",
+        labelling=[{"assigned": named("A > B"), "dismissed": named("Z")}],
+        entities={"assigned": [field]},
+    )
+    put(client, source, "c1", labelling=[{"uninformative": UI}])
+    assign(client, source, "c2", "A")
+    put(client, source, "c2", labelling=[{"assigned": []}])
+    made = copy(client, source_ids=[source])
+    assert made["num_copied"] == 2
+    original, copied = read(client, source, "c0")[0], read_copy(client, source, "c0")
+    assert copied["labelling"] == original["labelling"]
+    (entity,) = copied["entities"]["assigned"]
+    assert entity["id"] == made["dataset"]["entity_defs"][0]["id"]
+    assert entity["spans"] == original["entities"]["assigned"][0]["spans"]
+    assert read_copy(client, source, "c1")["labelling"][0]["uninformative"]["mode"] == "explicit"
+    # From now on each goes its own way.
+    remove(client, "A")
+    assert names(read_copy(client, source, "c0")) == ["A > B"]
+
+
+def test_a_copy_without_sources_shows_its_annotations_with_them(
+    client: Client, source: str
+) -> None:
+    assign(client, source, "c0", "A")
+    assert copy(client)["num_copied"] == 1
+    client.ok("POST", dataset_path("acme/copy"), {"dataset": {"source_ids": [source]}})
+    assert names(read_copy(client, source, "c0")) == ["A"]
+
+
+def test_a_copy_of_an_empty_dataset_copies_nothing(client: Client, source: str) -> None:
+    assert copy(client, source_ids=[source])["num_copied"] == 0
+
+
+def test_a_new_dataset_of_an_old_name_knows_nothing_of_the_old_one(
+    client: Client, source: str
+) -> None:
+    assign(client, source, "c0", "A")
+    client.ok("DELETE", dataset_path())
+    path = source_path() + "/comments/c0"
+    assert client.ok("GET", path)["comment"]["has_annotations"] is False
+    client.ok("PUT", dataset_path(), {"dataset": {"source_ids": [source]}})
+    assert names(read(client, source, "c0")[0]) == []
+
+
+def test_an_id_that_is_used_again_has_no_annotations(client: Client, source: str) -> None:
+    assign(client, source, "c0", "A")
+    client.ok("DELETE", f"{source_path()}/comments?id=c0")
+    sync(client, [make_comment("c0", "Another")])
+    assert names(read(client, source, "c0")[0]) == []
+    assert pages(client, source) == []
+
+
+def test_dataset_wide_figures_count_what_was_said(client: Client, source: str) -> None:
+    tenant = client.ok("GET", "/api/_private/tenants")["tenants"][0]["tenant_id"]
+    assign(client, source, "c0", "A")
+    assign(client, source, "c1", "A")
+    found = client.ok("GET", f"/api/_private/quotas/{tenant}")["quotas"]
+    used = {one["quota_kind"]: one["current_max_usage"] for one in found}
+    assert used["reviewed_comments_per_dataset"] == 2

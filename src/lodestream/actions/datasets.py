@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from lodestream.domain import access
 from lodestream.domain.access import Actor
+from lodestream.domain.annotations import without_fields
 from lodestream.domain.audit import ProjectRef, Refs
 from lodestream.domain.datasets import (
     Dataset,
@@ -19,6 +21,7 @@ from lodestream.domain.datasets import (
     changed_settings,
     check_given,
 )
+from lodestream.domain.definitions import Definitions, changed_types
 from lodestream.domain.errors import Conflict, NotFound
 from lodestream.domain.fields import (
     EntityDef,
@@ -33,6 +36,7 @@ from lodestream.domain.ids import new_id
 from lodestream.domain.labels import (
     DEFAULT_GROUP,
     LabelGroupDefs,
+    decode_label,
 )
 from lodestream.domain.taxonomy import (
     copied_group,
@@ -41,13 +45,19 @@ from lodestream.domain.taxonomy import (
 )
 from lodestream.domain.times import now_us
 from lodestream.store import audit, datasets, labels, projects, quotas
+from lodestream.store.annotations import hold, label_keys
 from lodestream.store.db import Database, Writer
+from lodestream.store.definitions import record
+from lodestream.store.marks import change_states, positions_with_fields
+from lodestream.store.upkeep import Renumbering, copy_annotations
+
+_Name = TypeVar("_Name")
 
 
 def create_dataset(
     db: Database, *, actor: Actor, project_id: str, owner: str, name: str, new: DatasetNew
-) -> Dataset:
-    """Create a dataset.
+) -> tuple[Dataset, int]:
+    """Create a dataset; return it, and how many annotated comments were copied into it.
 
     Raises Conflict if the name is taken; NotFound if the project, a source or the dataset to be
     copied does not exist for the actor; InvalidInput, Unprocessable and QuotaExceeded.
@@ -79,9 +89,13 @@ def create_dataset(
         label_count = sum(len(group.label_defs) for group in groups)
         quotas.require_room(tx, "labels_per_dataset", label_count)
         quotas.require_room(tx, "entities_per_dataset", len(types))
-        datasets.insert(tx, dataset, groups)
+        defined = datasets.insert(tx, dataset, groups)
+        record(tx, dataset.id, Definitions(), defined, user_id=actor.user_id, now_us=now)
+        copied = 0
+        if new.copy_annotations_from is not UNSET:
+            copied = _copy_annotations(tx, new.copy_annotations_from, dataset, now)
         _record(tx, actor, "create_dataset", dataset)
-        return datasets.get(tx, dataset.id)
+        return datasets.get(tx, dataset.id), copied
 
 
 def update_dataset(
@@ -98,13 +112,14 @@ def update_dataset(
     with db.write() as tx:
         before = datasets.get(tx, dataset_id)
         after = _changed(tx, actor, before, change)
-        relabelled = _save_labels(tx, before, after, change)
+        relabelled = _save_labels(tx, actor, before, after, change)
         if after == before and not relabelled:
             return before
         after = msgspec.structs.replace(after, updated_us=max(now_us(), before.updated_us + 1))
         if len(after.entity_defs) > len(before.entity_defs):
             quotas.require_room(tx, "entities_per_dataset", len(after.entity_defs))
         datasets.update(tx, before, after)
+        _drop_fields(tx, actor, before, after)
         _record(tx, actor, "update_dataset", after)
         return datasets.get(tx, dataset_id)
 
@@ -206,7 +221,58 @@ def _changed(tx: Writer, actor: Actor, before: Dataset, change: DatasetChange) -
     )
 
 
-def _save_labels(tx: Writer, before: Dataset, after: Dataset, change: DatasetChange) -> bool:
+def _drop_fields(tx: Writer, actor: Actor, before: Dataset, after: Dataset) -> None:
+    """Remember a change of field types, and take away the annotations of those that are gone."""
+    changed = changed_types(before.entity_defs, after.entity_defs)
+    now = after.updated_us
+    gone = frozenset(one.id for one in before.entity_defs) - {one.id for one in after.entity_defs}
+    if gone:
+        hold(tx, before.id, now_us=now)
+        change_states(
+            tx,
+            before.id,
+            positions_with_fields(tx, before.id, sorted(gone)),
+            lambda state: without_fields(state, gone),
+            user_id=actor.user_id,
+            now_us=now,
+        )
+    record(tx, before.id, *changed, user_id=actor.user_id, now_us=now)
+
+
+def _copy_annotations(tx: Writer, origin_id: str, copy: Dataset, now: int) -> int:
+    """Give a new dataset the annotations of another; return of how many comments."""
+    origin, copied = datasets.get(tx, origin_id), datasets.get(tx, copy.id)
+    old = {name: (key, created) for key, name, created, _ in label_keys(tx, origin_id)}
+    new = {name: key for key, name, _, _ in label_keys(tx, copy.id)}
+    # A label that is as old as it was still says nothing of comments reviewed before it.
+    labels.set_created(tx, {new[name]: old[name][1] for name in old.keys() & new.keys()})
+    ids = Renumbering(
+        labels={old[name][0]: new[name] for name in old.keys() & new.keys()},
+        types=_matched(
+            {one.name: one.id for one in origin.entity_defs},
+            {one.name: one.id for one in copied.entity_defs},
+        ),
+        fields=_matched(_field_ids(origin), _field_ids(copied)),
+    )
+    return copy_annotations(tx, origin_id, copy.id, ids, now_us=now)
+
+
+def _field_ids(dataset: Dataset) -> dict[tuple[str, str], str]:
+    """Return the ids of general fields and of the default group's extraction fields, by names."""
+    found = {("", one.api_name): one.field_id for one in dataset.general_fields}
+    group = next(group for group in dataset.label_groups if group.name == DEFAULT_GROUP)
+    for label in map(decode_label, group.label_defs):
+        found |= {(label.name, one.name): one.field_id for one in label.moon_form or ()}
+    return found
+
+
+def _matched(old: Mapping[_Name, str], new: Mapping[_Name, str]) -> dict[str, str]:
+    return {old[name]: new[name] for name in old.keys() & new.keys()}
+
+
+def _save_labels(
+    tx: Writer, actor: Actor, before: Dataset, after: Dataset, change: DatasetChange
+) -> bool:
     """Store what a change of a dataset does to its label groups; tell whether that is anything."""
     changed = False
     instructions = change.default_label_group_instructions
@@ -222,7 +288,9 @@ def _save_labels(tx: Writer, before: Dataset, after: Dataset, change: DatasetCha
     for group in before.label_groups:
         retyped = retyped_labels(group, known)
         if retyped is not None:
-            labels.save_labels(tx, before.id, group.name, retyped, now_us=now_us())
+            now = now_us()
+            saved = labels.save_labels(tx, before.id, group.name, retyped, now_us=now)
+            record(tx, before.id, *saved, user_id=actor.user_id, now_us=now)
             changed = True
     return changed
 

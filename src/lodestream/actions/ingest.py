@@ -25,6 +25,7 @@ from lodestream.domain.times import now_us
 from lodestream.store import audit, comments, files, order, quotas, sources
 from lodestream.store.comments import StoredKey, StoredRow
 from lodestream.store.db import Database, Writer
+from lodestream.store.upkeep import drop_spans, forget
 
 
 class Counts(Struct):
@@ -105,6 +106,7 @@ def delete_comments(
         order.take_order(tx)
         found = comments.find_positions(tx, source.key, hashes)
         places = [(hashes[one], pos) for one, (pos, _) in found.items()]
+        forget(tx, source.key, [pos for _, pos in places])
         deleted = comments.delete(tx, source.key, places)
         if deleted:
             comments.count_content(tx, source.key, added=-deleted, modified_us=now_us())
@@ -135,7 +137,9 @@ def _store(
             _insert(tx, source, plan.fresh, last, now)
             counts.new = len(plan.fresh)
         if plan.changed:
-            _update(tx, source, plan, now, counts)
+            reworded = _update(tx, source, plan, now, counts)
+            if reworded:
+                drop_spans(tx, reworded, user_id=actor_id, now_us=now)
         if counts.new or counts.updated:
             comments.count_content(tx, source.key, added=counts.new, modified_us=now)
             details: dict[str, str | int] = {"new": counts.new, "updated": counts.updated}
@@ -196,21 +200,25 @@ def _insert(tx: Writer, source: Source, fresh: Sequence[Incoming], last: int, no
     comments.insert(tx, source.key, placed, [make(c, pos) for pos, c in placed])
 
 
-def _update(tx: Writer, source: Source, plan: _Plan, now: int, counts: Counts) -> None:
+def _update(tx: Writer, source: Source, plan: _Plan, now: int, counts: Counts) -> list[int]:
+    """Store the changed comments; return the positions of those whose messages changed."""
     files.bind(tx, source, plan.changed)
     make = FrontMaker(source.id).make
     fronts: list[bytes] = []
+    reworded: list[int] = []
     for pos, incoming, old in plan.changed:
         # Strictly after the last change, so that `context` names one version only.
         modified = max(now, modified_us_of(old) + 1)
         fronts.append(make(incoming, pos, modified))
         if message_changed(core_of(old), incoming.core):
             counts.updated_text_changed += 1
+            reworded.append(pos)
         else:
             counts.updated_properties_only += 1
     counts.updated = len(plan.changed)
     changed = [(pos, plan.rows[pos], incoming) for pos, incoming, _ in plan.changed]
     comments.update(tx, source.key, changed, fronts)
+    return reworded
 
 
 def _record(

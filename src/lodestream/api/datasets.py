@@ -162,7 +162,7 @@ def create_dataset(call: Call[DatasetRequest]) -> DatasetCreatedReply:
     if not is_resource_name(name):
         raise InvalidInput(f"dataset name {name!r}: letters, digits, '-' and '_' only, at most 256")
     new = call.body.dataset
-    dataset = actions.create_dataset(
+    dataset, copied = actions.create_dataset(
         call.service.db,
         actor=call.actor,
         project_id=call.project_id,
@@ -172,8 +172,7 @@ def create_dataset(call: Call[DatasetRequest]) -> DatasetCreatedReply:
     )
     reply = DatasetCreatedReply("ok", wire(dataset, call.actor))
     if new.copy_annotations_from is not UNSET:
-        # No operation of this version stores annotations, so none are there to be copied.
-        reply.num_copied = 0
+        reply.num_copied = copied
     return reply
 
 

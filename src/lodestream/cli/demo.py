@@ -117,7 +117,7 @@ def fill(db: Database) -> None:
     ingest.sync_comments(db, actor_id=actor_id, source=source, batch=batch)
     found = catalogue.find_dataset(PROJECT, DATASET)
     if found is None:
-        made = datasets.create_dataset(
+        made, _ = datasets.create_dataset(
             db,
             actor=OPERATOR,
             project_id=project.id,

@@ -103,7 +103,16 @@ def take_revision(tx: Writer, dataset_id: str, now_us: int, *, count: int = 1) -
 
     Whoever takes one makes the dataset stale, and holds its annotations until the transaction ends.
     """
-    hold(tx, dataset_id, now_us=now_us)
+    last = next_revision(tx, dataset_id, now_us, count=count)
+    if last is None:
+        hold(tx, dataset_id, now_us=now_us)
+        last = next_revision(tx, dataset_id, now_us, count=count)
+    assert last is not None
+    return last
+
+
+def next_revision(tx: Writer, dataset_id: str, now_us: int, *, count: int = 1) -> int | None:
+    """Take revisions like `take_revision`, but only if the dataset had one before; else None."""
     was_fresh = learning.c.trained_revision == learning.c.revision
     step = (
         sa.update(learning)
@@ -117,7 +126,7 @@ def take_revision(tx: Writer, dataset_id: str, now_us: int, *, count: int = 1) -
         )
         .returning(learning.c.revision)
     )
-    last: int = tx.execute(step).scalar_one()
+    last: int | None = tx.execute(step).scalar_one_or_none()
     return last
 
 

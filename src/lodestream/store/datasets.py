@@ -9,10 +9,11 @@ import msgspec
 import sqlalchemy as sa
 
 from lodestream.domain.datasets import Dataset, Settings, SourceMember
+from lodestream.domain.definitions import Definitions
 from lodestream.domain.errors import NotFound
 from lodestream.domain.fields import EntityDef, GeneralField
 from lodestream.domain.labels import LabelGroupDefs
-from lodestream.store import labels, streams
+from lodestream.store import jobs, labels, streams
 from lodestream.store.db import Reader, Writer
 from lodestream.store.tables import (
     dataset,
@@ -20,6 +21,7 @@ from lodestream.store.tables import (
     entity_def,
     general_field,
     label_group,
+    learning,
     project,
     source,
 )
@@ -66,6 +68,11 @@ def exists(tx: Reader, project_id: str, name: str) -> bool:
     return tx.execute(query).first() is not None
 
 
+def exists_by_id(tx: Reader, dataset_id: str) -> bool:
+    """Tell whether there is a dataset with this id."""
+    return tx.execute(sa.select(dataset.c.id).where(dataset.c.id == dataset_id)).first() is not None
+
+
 def list_datasets(tx: Reader, *, projects: frozenset[str] | None) -> list[Dataset]:
     """Return the datasets of the projects with these ids (None: of all), by owner and name."""
     query = sa.select(dataset.c.id)
@@ -96,8 +103,8 @@ def find_sources(tx: Reader, ids: Sequence[str]) -> dict[str, SourceMember]:
     return {row.id: SourceMember(row.key, row.id, row.project_id) for row in tx.execute(query)}
 
 
-def insert(tx: Writer, new: Dataset, groups: Sequence[LabelGroupDefs]) -> None:
-    """Store a new dataset, with `groups` for its labels."""
+def insert(tx: Writer, new: Dataset, groups: Sequence[LabelGroupDefs]) -> Definitions:
+    """Store a new dataset, with `groups` for its labels; return what it defines."""
     row = {
         name: getattr(new, name)
         for name in ("id", "project_id", "name", "title", "description", "model_family")
@@ -114,7 +121,8 @@ def insert(tx: Writer, new: Dataset, groups: Sequence[LabelGroupDefs]) -> None:
     set_sources(tx, new.id, new.sources)
     set_entity_defs(tx, new.id, new.entity_defs)
     set_general_fields(tx, new.id, new.general_fields)
-    labels.insert_groups(tx, new.id, groups, now_us=new.created_us)
+    made = labels.insert_groups(tx, new.id, groups, now_us=new.created_us)
+    return Definitions(labels=made, entity_defs=new.entity_defs)
 
 
 def update(tx: Writer, before: Dataset, after: Dataset) -> None:
@@ -199,7 +207,15 @@ def entity_defs(tx: Reader, dataset_id: str) -> list[EntityDef]:
 
 
 def remove_dataset(tx: Writer, dataset_id: str) -> None:
-    """Delete a dataset with its labels, fields and streams; its sources stay."""
+    """Delete a dataset with its labels, fields and streams; its sources stay.
+
+    Its annotations and models, which nothing finds any more, are left to a job.
+    """
+    # Who is annotating in it is waited for, in the order in which he locks.
+    tx.execute(sa.select(dataset.c.id).where(dataset.c.id == dataset_id).with_for_update()).all()
+    learned = sa.delete(learning).where(learning.c.dataset_id == dataset_id)
+    if tx.execute(learned).rowcount:
+        jobs.enqueue(tx, "purge_dataset", {"dataset_id": dataset_id})
     for one in streams.list_streams(tx, [dataset_id]):
         streams.delete(tx, one.id)
     groups = sa.select(label_group.c.name).where(label_group.c.dataset_id == dataset_id)

@@ -71,11 +71,20 @@ def find_body(tx: Reader, dataset_id: str, group_name: str, name: str) -> Raw | 
 
 def insert_groups(
     tx: Writer, dataset_id: str, groups: Sequence[LabelGroupDefs], *, now_us: int
-) -> None:
-    """Store the label groups of a new dataset with their labels, in this order."""
+) -> tuple[LabelRow, ...]:
+    """Store the label groups of a new dataset with their labels, in this order; return these."""
+    made: list[LabelRow] = []
     for rank, group in enumerate(groups):
         insert_group(tx, dataset_id, group.name, group.settings, rank=rank)
-        save_labels(tx, dataset_id, group.name, group.label_defs, now_us=now_us)
+        found = group.label_defs
+        made += save_labels(tx, dataset_id, group.name, found, now_us=now_us)[1].labels
+    return tuple(made)
+
+
+def set_created(tx: Writer, created_us: Mapping[int, int]) -> None:
+    """Set since when labels exist, by key."""
+    rows = sorted(created_us.items())
+    bulk.update_rows(tx, label_def, key=("key",), values=("created_us",), rows=rows)
 
 
 def insert_group(

@@ -13,6 +13,7 @@ from lodestream.store import accounts, comments, datasets, projects, sources, st
 from lodestream.store.db import Reader, Writer
 from lodestream.store.dialect import upsert
 from lodestream.store.tables import (
+    annotated_comment,
     dataset_source,
     entity_def,
     label_def,
@@ -75,12 +76,24 @@ def _fullest(column: sa.Column[Any]) -> Callable[[Reader], int]:
     return lambda tx: tx.execute(query).scalar_one() or 0
 
 
+def _most_reviewed(tx: Reader) -> int:
+    size = sa.func.count().label("size")
+    groups = (
+        sa.select(size)
+        .select_from(annotated_comment)
+        .where(annotated_comment.c.reviewed)
+        .group_by(annotated_comment.c.dataset_id)
+        .subquery()
+    )
+    return tx.execute(sa.select(sa.func.max(groups.c.size))).scalar_one() or 0
+
+
 def _fullest_source(tx: Reader) -> int:
     return tx.execute(sa.select(sa.func.max(source_content.c.comments))).scalar_one() or 0
 
 
 # Kinds that are not here count things which this version does not have: buckets, alerts,
-# integrations, reviewed comments, pinned models.
+# integrations; and pinned models.
 _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "sources": sources.count,
     "sources_per_dataset": _fullest(dataset_source.c.dataset_id),
@@ -88,6 +101,7 @@ _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "datasets_per_source": _fullest(dataset_source.c.source),
     "labels_per_dataset": _fullest(label_def.c.dataset_id),
     "entities_per_dataset": _fullest(entity_def.c.dataset_id),
+    "reviewed_comments_per_dataset": _most_reviewed,
     "comments": comments.total_comments,
     "comments_per_source": _fullest_source,
     "triggers": streams.count,

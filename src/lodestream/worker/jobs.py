@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from lodestream.actions.files import collect_files
-from lodestream.actions.purge import purge_source
+from lodestream.actions.purge import purge_dataset, purge_source
 from lodestream.store.blobs import BlobStore
 from lodestream.store.db import Database
 
@@ -51,6 +51,15 @@ def _purge_source(work: Work) -> None:
     purge_source(work.db, key, between=work.go_on)
 
 
+class _DatasetPayload(Struct):
+    dataset_id: str
+
+
+def _purge_dataset(work: Work) -> None:
+    dataset_id = msgspec.json.decode(work.payload, type=_DatasetPayload).dataset_id
+    purge_dataset(work.db, dataset_id, between=work.go_on)
+
+
 def _collect_files(work: Work) -> float:
     collect_files(work.db, work.blobs, between=work.go_on)
     return COLLECT_EVERY_S
@@ -58,6 +67,7 @@ def _collect_files(work: Work) -> float:
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     "purge_source": _purge_source,
+    "purge_dataset": _purge_dataset,
     "collect_files": _collect_files,
 }
 
