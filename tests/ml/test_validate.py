@@ -27,6 +27,7 @@ from lodestream.domain.validation import (
     ValidationResult,
 )
 from lodestream.domain.validation_settings import ValidationSettings
+from lodestream.ml.metrics import bootstrap_interval, find_curve
 from lodestream.ml.plan import diversify
 from lodestream.ml.split import split_comments
 from lodestream.ml.validate import validate
@@ -166,6 +167,8 @@ def test_comments_that_are_not_complete_do_not_count() -> None:
 
     assert_sane(partly, found)
     assert found.summary.reviewed_size == 200
+    assert found.summary.train_size == complete[data.split.train].sum()
+    assert found.summary.test_size == complete[data.split.test].sum()
     assert found.details.evaluated == complete[data.split.test].sum()
     assert found.labels["A"].reviewed_size == data.reviewed.targets[complete, 0].sum()
 
@@ -308,6 +311,20 @@ def test_arrays_that_do_not_fit_are_refused(field: str, value: Any, message: str
         make_data(**{field: value})
 
 
+def test_a_label_names_those_that_come_with_it_and_not_itself() -> None:
+    assigned = np.zeros((100, 3), np.bool_)
+    assigned[:20, 0] = assigned[:15, 2] = assigned[:5, 1] = True
+
+    found = validate(make_data(reviewed=100, assigned=assigned)).summary
+
+    together = found.labels["A"].cooccurrence
+    assert not isinstance(together, msgspec.UnsetType)
+    assert (together.label_indices, together.rates) == ((2, 1), (0.75, 0.25))
+    assert not isinstance(found.cooccurrence, msgspec.UnsetType)
+    assert found.cooccurrence.label_indices == (0, 1, 2)
+    assert found.cooccurrence.row_major_matrix[:3] == (1, 0.25, 0.75)
+
+
 # What is told beside the pages
 
 
@@ -319,6 +336,21 @@ def test_few_test_examples_give_an_interval() -> None:
     assert found.interval is not None
     assert 0 <= found.interval[0] < found.interval[1] <= 1
     assert (many.few_test_examples, many.interval) == (False, None)
+
+
+def test_the_interval_is_that_of_the_comments_that_are_known() -> None:
+    data = make_data(share=0.2, skill=1.0)
+    has = data.reviewed.targets == 1
+    known = has | (np.arange(400) % 4 == 0)[:, None]
+
+    partly = replace(data, reviewed=replace(data.reviewed, known=known))
+    found = validate(partly).details.labels["A"].interval
+
+    rows = data.split.test
+    usable = known[rows, 0]
+    curve = find_curve(has[rows, 0][usable], data.test_probability[usable, 0])
+    assert curve is not None
+    assert found == bootstrap_interval(curve, int(usable.sum()))
 
 
 def test_few_reviewed_comments_give_an_estimate_from_left_out_scores() -> None:
