@@ -7,11 +7,11 @@ a stream with a model is ever delivered without its predictions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from lodestream.api.service import Service
 from lodestream.domain.labels import DEFAULT_GROUP, decode_label
@@ -171,11 +171,17 @@ class TaxonomyInModel(Struct):
     field_types: list[FieldTypeInModel]
 
 
-def definition(service: Service, attached: Attached) -> Raw:
-    """Return the JSON of the definition of a stream's model."""
+class ModelDefinition(Struct):
+    """What a model knows."""
+
+    taxonomies: list[TaxonomyInModel]
+
+
+def definition(service: Service, attached: Attached) -> bytes:
+    """Return the JSON of what is answered of a stream's model beside its results."""
     with service.db.read() as tx:
         known = models.definitions(tx, attached.model.key)
-    return Raw(msgspec.json.encode({"definition": {"taxonomies": [_taxonomy(known)]}}))
+    return msgspec.json.encode({"definition": ModelDefinition([_taxonomy(known)])})
 
 
 def _taxonomy(known: Definitions) -> TaxonomyInModel:
@@ -193,8 +199,3 @@ def _taxonomy(known: Definitions) -> TaxonomyInModel:
         for one in known.entity_defs
     ]
     return TaxonomyInModel(group.name, group.settings.instructions, labels, [], types)
-
-
-def suffixes(labels: Sequence[bytes]) -> list[bytes]:
-    """Return what follows each front of a fetched batch."""
-    return [b',"labels":%s,"entities":[]}' % one for one in labels]

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from lodestream.actions import streams as actions
+from lodestream.api.attach import (
+    ModelDefinition,
+    Prediction,
+    definition,
+    labelled,
+    prediction,
+    ready_labels,
+)
 from lodestream.api.calls import Call, decode_json, token_digest
 from lodestream.api.http import Reply, Request
 from lodestream.api.service import Service
@@ -23,6 +32,7 @@ from lodestream.store.catalogue import DatasetName, StreamPlan
 from lodestream.store.feed import Batch
 
 MOST_RESULTS = 1024
+encode_json = msgspec.json.Encoder().encode
 INLINE_ROWS = 128
 """Up to this many comments are read on the event loop: a thread would cost more than the read."""
 
@@ -184,11 +194,21 @@ class TriggerResetReply(Struct):
     status: str = "ok"
 
 
-class FetchResult(Struct):
-    """One comment of a batch."""
+class FetchResult(Struct, omit_defaults=True):
+    """One comment of a batch; with its predictions if the stream has a model."""
 
     comment: Raw
     sequence_id: str
+    labels: list[FetchedLabel] | UnsetType = UNSET
+    entities: list[Any] | UnsetType = UNSET
+
+
+class FetchedLabel(Struct, omit_defaults=True):
+    """A predicted label; `name` is its levels."""
+
+    name: list[str]
+    probability: float
+    sentiment: float | UnsetType = UNSET
 
 
 class FetchReply(Struct):
@@ -205,7 +225,7 @@ class StreamResult(Struct):
     """One comment of a batch, with its prediction if the stream has a model."""
 
     comment: Raw
-    prediction: None
+    prediction: Prediction | None
     continuation: str
 
 
@@ -216,8 +236,14 @@ class ResultsReply(Struct):
     num_filtered: int
     more_results: bool
     continuation: str
-    model: UnsetType | None = UNSET
+    model: ModelOfResults | UnsetType | None = UNSET
     status: str = "ok"
+
+
+class ModelOfResults(Struct):
+    """What the model of a batch knows."""
+
+    definition: ModelDefinition
 
 
 def wire(stream: Stream) -> StreamWire:
@@ -381,7 +407,15 @@ def fetch(call: Call[FetchRequest]) -> Reply:
     """Return the next batch. A pure read: the same answer until the stream is advanced."""
     plan = call.service.catalogue.get_plan(*call.values)
     position = _position(call.service, plan)
-    return _fetched(call.service, call.request, plan, call.actor, position, call.body)
+    batch = _batch(plan, position, call.body)
+    labels = None
+    if plan.attached is not None:
+        most = None if call.body.max_filtered is UNSET else call.body.max_filtered
+        found = labelled(
+            call.service, plan, plan.attached, batch, position=position, max_filtered=most
+        )
+        batch, labels = found.batch, found.labels
+    return _fetched(call.service, call.request, plan, call.actor, position, batch, labels)
 
 
 def fast_fetch(service: Service, request: Request, values: tuple[str, ...]) -> Reply | None:
@@ -399,8 +433,14 @@ def fast_fetch(service: Service, request: Request, values: tuple[str, ...]) -> R
     rows = service.position.rows(service.db.probe(), id=plan.stream.id)
     if not rows or rows[0][0] != epoch:
         return None
+    batch = _batch(plan, rows[0][1], body)
+    labels = None
+    if plan.attached is not None:
+        labels = ready_labels(plan, plan.attached, batch)
+        if labels is None:
+            return None  # a model takes its time
     service.activity.called(who.user_id)
-    return _fetched(service, request, plan, who, rows[0][1], body)
+    return _fetched(service, request, plan, who, rows[0][1], batch, labels)
 
 
 def results(call: Call[None]) -> Reply:
@@ -412,18 +452,28 @@ def results(call: Call[None]) -> Reply:
     plan = call.service.catalogue.get_plan(*call.values)
     position = _position(call.service, plan)
     batch = plan.feed.read(position, size, max_filtered=most)
+    predictions: list[bytes] = [b"null"] * len(batch.rows)
+    model = b""
+    if plan.attached is not None:
+        found = labelled(
+            call.service, plan, plan.attached, batch, position=position, max_filtered=most
+        )
+        batch = found.batch
+        predictions = [encode_json(prediction(plan.attached, one)) for one in found.labels]
+        model = b',"model":%s' % definition(call.service, plan.attached)
     _note(call.service, request, plan, call.actor.username, batch)
     # Front without its last member, then the newer names for the same things.
     ready = b",".join(
-        b'%s,"prediction":null,"continuation":%s}' % (front[:-_SEQUENCE], front[-34:])
-        for front in _shown(plan, call.actor, batch)
+        b'%s,"prediction":%s,"continuation":%s}' % (front[:-_SEQUENCE], said, front[-34:])
+        for front, said in zip(_shown(plan, call.actor, batch), predictions, strict=True)
     )
     return Reply(
-        b'{"status":"ok","num_filtered":%d,"more_results":%s,"continuation":"%s","results":[%s]}'
+        b'{"status":"ok","num_filtered":%d,"more_results":%s,"continuation":"%s"%s,"results":[%s]}'
         % (
             batch.filtered,
             b"false" if batch.at_end else b"true",
             _end_id(batch, position),
+            model,
             ready,
         )
     )
@@ -462,19 +512,29 @@ def _position(service: Service, plan: StreamPlan) -> int:
     return position
 
 
+def _batch(plan: StreamPlan, position: int, body: FetchRequest) -> Batch:
+    most = None if body.max_filtered is UNSET else body.max_filtered
+    return plan.feed.read(position, body.size, max_filtered=most)
+
+
 def _fetched(
     service: Service,
     request: Request,
     plan: StreamPlan,
     who: access.Actor,
     position: int,
-    body: FetchRequest,
+    batch: Batch,
+    labels: list[bytes] | None,
 ) -> Reply:
-    most = None if body.max_filtered is UNSET else body.max_filtered
-    batch = plan.feed.read(position, body.size, max_filtered=most)
+    """Answer a fetch; `labels` are the predictions of each comment, None without a model."""
     _note(service, request, plan, who.username, batch)
     fronts = _shown(plan, who, batch)
-    joined = b"},".join(fronts) + b"}" if fronts else b""
+    if labels is None:
+        joined = b"},".join(fronts) + b"}" if fronts else b""
+    else:
+        joined = b",".join(
+            [b'%s,"labels":%s,"entities":[]}' % pair for pair in zip(fronts, labels, strict=True)]
+        )
     return Reply(
         b'{"status":"ok","filtered":%d,"is_end_sequence":%s,"sequence_id":"%s","results":[%s]}'
         % (
