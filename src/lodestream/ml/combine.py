@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lodestream.ml.calibration import fit_logistic
+from lodestream.ml.calibration import fit_logistic, pooled_sigmoid, sigmoid
 
 _SINGLE = 0.95
 _ENOUGH_ROWS = 20
@@ -64,8 +64,8 @@ def rivals(own: NDArray[np.floating], competes: NDArray[np.bool_]) -> NDArray[np
     odds = np.where(competes, np.exp(np.clip(own.astype(np.float64), -30, 30)), 0.0)
     others = np.maximum(odds.sum(1, keepdims=True) - odds, 0.0)
     # Below the floor there is no rival at all, and how far below means nothing.
-    beaten: NDArray[np.float64] = np.where(competes, np.log(others + _FLOOR) - np.log(_FLOOR), 0.0)
-    return beaten
+    beaten = np.where(competes, np.log(others + _FLOOR) - np.log(_FLOOR), 0.0)
+    return np.asarray(beaten, np.float64)
 
 
 def almost_single(truth: NDArray[np.floating], leaves: NDArray[np.bool_]) -> bool:
@@ -77,6 +77,34 @@ def almost_single(truth: NDArray[np.floating], leaves: NDArray[np.bool_]) -> boo
         and int(leaves.sum()) > 2
         and float((count == 1).sum()) >= _SINGLE * labelled
     )
+
+
+def pooled_loss(
+    score: NDArray[np.floating],
+    truth: NDArray[np.floating],
+    weight: NDArray[np.floating],
+    competes: NDArray[np.bool_] | None,
+) -> float:
+    """Return the log loss of scores after one sigmoid for all labels, to judge candidates by.
+
+    Parameters
+    ----------
+    score, truth, weight : ndarray, shape (n, n_labels)
+        Scores of texts that were left out, targets 0 or 1, and weights (0 leaves a pair out).
+    competes : ndarray of bool, shape (n_labels,), or None
+        Labels whose rivals count as evidence, too; None for none. A score that is good at telling
+        labels apart within a text is then worth more than one that is good at telling texts apart.
+    """
+    slope, intercept, loss = pooled_sigmoid(score, truth, weight)
+    if competes is None:
+        return loss
+    own = slope * score.astype(np.float64) + intercept
+    evidence = np.stack([own, rivals(own, competes), np.ones_like(own)], axis=-1).reshape(-1, 3)
+    some = np.array([True, False, False, True, True])
+    y, w = truth.ravel().astype(np.float64), weight.ravel().astype(np.float64)
+    weights = fit_logistic(evidence, y, w, prior=_PRIOR[some], firmness=_FIRMNESS[some])
+    p = sigmoid(evidence @ weights)
+    return float(-(w @ (y * np.log(p) + (1 - y) * np.log1p(-p))) / max(w.sum(), 1.0))
 
 
 def fit(

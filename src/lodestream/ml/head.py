@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lodestream.ml import calibration, combine, landmarks, lexical, ridge, zero_shot
-from lodestream.ml.kernels import Kernel, Rows, as_stored, gram, inner
+from lodestream.ml.kernels import Kernel, Parts, Rows, as_stored, gram, inner
 from lodestream.ml.model import (
     Calibrated,
     Descriptions,
@@ -118,7 +118,7 @@ def train(
     targets, known = data.targets[said], data.known[said]
     truth = ((targets != 0) & known).astype(np.float32)
     kernel, strength = _choose(
-        rows, truth, known, settings, lambda done: progress(0.05 + 0.4 * done)
+        rows, truth, known, data.labels, settings, lambda done: progress(0.05 + 0.4 * done)
     )
     support, fit = _solve(
         kernel,
@@ -202,6 +202,7 @@ def _choose(
     rows: Rows,
     truth: NDArray[np.float32],
     known: NDArray[np.bool_],
+    labels: tuple[str, ...],
     settings: HeadSettings,
     progress: Callable[[float], None],
 ) -> tuple[Kernel, float]:
@@ -217,16 +218,18 @@ def _choose(
     if len(rows) < _FEWEST or not given.any():
         return best, strength
     chosen = _sample(truth, settings.search_rows)
-    part, target, seen = rows[chosen], truth[chosen][:, given], known[chosen][:, given]
+    parts, target, seen = Parts.of(rows[chosen]), truth[chosen][:, given], known[chosen][:, given]
+    weight = seen.astype(np.float32)
+    tips = leaves(labels)[given]
+    competes = tips if combine.almost_single(target, tips) else None
     losses: dict[tuple[Kernel, float], float] = {}
 
     def loss(kernel: Kernel, ridge_strength: float) -> float:
         key = (kernel, ridge_strength)
         if key not in losses:
-            inverse = ridge.inverse(gram(kernel, part), ridge_strength)
+            inverse = ridge.inverse(parts.gram(kernel), ridge_strength)
             fit = ridge.solve(inverse, target, seen)
-            weight = seen.astype(np.float32)
-            losses[key] = calibration.pooled_sigmoid(fit.held_out, target, weight)[2]
+            losses[key] = combine.pooled_loss(fit.held_out, target, weight, competes)
             progress(min(1.0, len(losses) / _USUAL_CANDIDATES))
         return losses[key]
 
@@ -247,7 +250,7 @@ def _steps(
     with_vectors: bool,
 ) -> list[Callable[[Kernel, float], Iterator[_Candidate]]]:
     def coarse(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
-        for sharpness in (0.0, 1.0, 2.0, 4.0) if with_vectors else (0.0, 1.0, 2.0):
+        for sharpness in (0.0, 1.0, 2.0, 4.0) if with_vectors else (0.0, 1.0, 2.0, 3.0):
             for share in (0.1, 0.3, 0.5) if with_vectors else (1.0,):
                 yield Kernel(sharpness, share, kernel.words), strength
 

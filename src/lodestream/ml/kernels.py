@@ -76,6 +76,44 @@ class Rows:
         return (self.words * word + self.characters * character).tocsr()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the kernels of one set of texts are mixed from, so that each costs little more.
+
+    Attributes
+    ----------
+    words, characters : ndarray of float32, shape (n, n)
+        Inner products of the lexical blocks.
+    cosine : ndarray of float32, shape (n, n), or None
+        Inner products of the vectors.
+    """
+
+    words: NDArray[np.float32]
+    characters: NDArray[np.float32]
+    cosine: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, rows: Rows) -> Parts:
+        """Compute all inner products of some texts."""
+        return cls(
+            inner(rows.words, rows.words.T.tocsr()),
+            inner(rows.characters, rows.characters.T.tocsr()),
+            None if rows.vectors is None else rows.vectors @ rows.vectors.T,
+        )
+
+    def gram(self, kernel: Kernel) -> NDArray[np.float32]:
+        """Mix them: the same as `gram`, but for the order of additions."""
+        alike = self.words * np.float32(kernel.words)
+        alike += self.characters * np.float32(1 - kernel.words)
+        if self.cosine is None:
+            return kernel.bend(alike)
+        alike *= np.float32(kernel.lexical)
+        bent = kernel.bend(self.cosine.copy())
+        bent *= np.float32(1 - kernel.lexical)
+        alike += bent
+        return alike
+
+
 def gram(kernel: Kernel, left: Rows, right: Rows | None = None) -> NDArray[np.float32]:
     """Return the kernel of each text on the left with each on the right (by default: the same)."""
     lexical_left = left.mixed(kernel)
