@@ -26,11 +26,13 @@ def free_port() -> int:
 def environment(port: int, **more: str) -> dict[str, str]:
     """Return an environment in which `lodestream` is this checkout's, on `port`.
 
-    It learns only if `more` says so: a process that nobody needs slows every test.
+    It learns only if `more` says so: a process that nobody needs slows every test. Nothing is
+    downloaded.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LODESTREAM_")}
     path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
     ours = {"PATH": path, "LODESTREAM_PORT": str(port), "LODESTREAM_LEARNING": "false"}
+    ours["PIP_NO_INDEX"] = "1"
     return {**inherited, **ours, **more}
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
@@ -25,7 +28,7 @@ from lodestream.domain.comments import CommentNew
 from lodestream.domain.datasets import DatasetNew
 from lodestream.domain.errors import Conflict
 from lodestream.domain.users import OPERATOR
-from lodestream.settings import Settings
+from lodestream.settings import Settings, encoders_folder, environment_of
 from lodestream.store import accounts
 from lodestream.store import projects as project_store
 from lodestream.store import tokens as token_store
@@ -51,17 +54,30 @@ _LABEL: Final = "lodestream demo"
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to keep; without it a temporary one that is removed in the end.",
 )
-def demo(host: str | None, port: int | None, data: Path | None) -> None:
+@click.option(
+    "--labels", is_flag=True, help="Only print labels of the sample data, for sync-annotations."
+)
+@click.option("--no-encoder", is_flag=True, help="Do not install an encoder: learn from words.")
+def demo(
+    host: str | None, port: int | None, data: Path | None, labels: bool, no_encoder: bool
+) -> None:
     """Serve sample data, and print commands that read it through a stream.
 
     Makes the project `demo` with a source, a dataset and the stream `all`, which begins at the
-    first comment. The data comes from NLU++ (PolyAI, CC BY 4.0).
+    first comment. The data comes from NLU++ (PolyAI, CC BY 4.0). An encoder, which makes
+    predictions better, is installed beside it unless there is no network.
     """
+    if labels:
+        click.echo(sample_labels())
+        return
     with told_in_one_line(), _folder(data) as folder:
         # A demonstration never touches the database that a server may be set up with.
         settings = settings_from(host=host, port=port, data=folder, database_url="", workers=1)
         if port is None and not _is_free(settings):
             settings = replace(settings, port=0)
+        if data is None and not settings.encoders:
+            # The folder goes away in the end; what took a minute to install need not.
+            settings = replace(settings, encoders=str(_cache_folder()))
         secrets: list[str] = []
 
         def prepare(db: Database, secret: str | None) -> None:
@@ -71,8 +87,34 @@ def demo(host: str | None, port: int | None, data: Path | None) -> None:
         def announce(_settings: Settings, url: str, _secret: str | None) -> None:
             click.echo(commands(url, secrets[0]))
             sys.stdout.flush()
+            if settings.learning and not no_encoder:
+                threading.Thread(target=_install_encoder, args=(settings,), daemon=True).start()
 
         run(settings, announce, prepare=prepare)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lodestream/encoders"
+
+
+def _install_encoder(settings: Settings) -> None:
+    """Install the English encoder, in a process of its own, and say how that went."""
+    folder = encoders_folder(settings)
+    if (folder / "minilm").exists():
+        return
+    click.echo("An encoder is being installed; until it is there, models learn from words alone.")
+    done = subprocess.run(
+        [sys.executable, "-m", "lodestream", "encoder", "install", "minilm"],
+        env={**os.environ, **environment_of(settings)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        click.echo("The encoder is installed: models learn from the meaning of texts, too.")
+    else:
+        reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        click.echo(f"No encoder, so models learn from words alone. {reason}")
 
 
 @contextlib.contextmanager
@@ -137,6 +179,27 @@ def sample() -> list[CommentNew]:
     """Return the comments that ship with the program; see `data/demo/ORIGIN.md`."""
     text = files("lodestream").joinpath("data/demo/guest-messages.jsonl").read_bytes()
     return [line.comment for line in msgspec.json.Decoder(_Line).decode_lines(text)]
+
+
+def sample_labels() -> str:
+    """Return the body of a request that labels 140 of the sample comments.
+
+    Each uid begins with `SOURCE_ID`, in place of the id that the source has.
+    """
+    text = files("lodestream").joinpath("data/demo/labels.jsonl").read_bytes()
+    found = [
+        {
+            "comment_uid": f"SOURCE_ID.{line.id}",
+            "labels": {"assigned": [{"name": name} for name in line.labels]},
+        }
+        for line in msgspec.json.Decoder(_Labelled).decode_lines(text)
+    ]
+    return msgspec.json.encode({"annotations": found}).decode()
+
+
+class _Labelled(msgspec.Struct):
+    id: str
+    labels: list[str]
 
 
 class _Line(msgspec.Struct):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from lodestream import settings
 from lodestream.cli.options import (
     Commands,
     json_option,
@@ -104,7 +105,7 @@ def remove(name: str, data: Path | None) -> None:
 
 def encoders_folder(data: Path | None) -> Path:
     """Return the folder of the encoders of an instance."""
-    return settings_from(data=data).data / "encoders"
+    return settings.encoders_folder(settings_from(data=data))
 
 
 @contextmanager
