@@ -12,7 +12,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -161,8 +161,17 @@ class App:
         await send(
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
         )
+        if reply.parts is not None:
+            await self._send_parts(send, reply.parts)
+            return
         body = b"" if method == "HEAD" else reply.body
         await send({"type": "http.response.body", "body": body})
+
+    async def _send_parts(self, send: Send, parts: Iterator[bytes]) -> None:
+        """Send a body part by part; a failure breaks the connection, which the client notices."""
+        while (part := await self._in_thread(next, parts, None)) is not None:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     def _after(
         self, route: Route | None, method: str, status: int, request_id: str, started: float
@@ -323,7 +332,7 @@ def _finished(
     took_ms = (time.perf_counter() - started) * 1e3
     head = [
         (b"content-type", reply.content_type),
-        (b"content-length", b"%d" % len(body)),
+        *([] if reply.parts else [(b"content-length", b"%d" % len(body))]),
         (b"server-timing", b"total;dur=%.1f" % took_ms),
         (b"x-request-id", request_id.encode()),
         *reply.headers,
@@ -331,4 +340,4 @@ def _finished(
     if encoding is not None:
         head.append((b"content-encoding", encoding))
         head.append((b"vary", b"accept-encoding"))
-    return Reply(body, reply.status, reply.content_type, head)
+    return Reply(body, reply.status, reply.content_type, head, reply.parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -92,12 +92,17 @@ class Request:
 
 
 class Reply(Struct):
-    """What is sent back, before compression."""
+    """What is sent back, before compression.
+
+    `parts` take the place of `body` where an answer is too large to be held: each is made in a
+    thread when the one before has been sent.
+    """
 
     body: bytes
     status: int = 200
     content_type: bytes = JSON_TYPE
     headers: list[tuple[bytes, bytes]] = []
+    parts: Iterator[bytes] | None = None
 
 
 OK_REPLY: Final = b'{"status":"ok"}'

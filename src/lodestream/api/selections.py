@@ -11,12 +11,19 @@ from lodestream.api.calls import Call
 from lodestream.api.comments import may_see_sensitive
 from lodestream.api.datasets import may_read
 from lodestream.domain import access
-from lodestream.domain.attributes import AttributeFilter, read_attributes
+from lodestream.domain.attributes import (
+    AttributeFilter,
+    Requirements,
+    StringAnyOf,
+    read_attributes,
+)
 from lodestream.domain.errors import PermissionMissing
 from lodestream.domain.filters import CommentFilter, parse_filter
 from lodestream.domain.sources import Source, hidden_properties
-from lodestream.store import sources, streams
+from lodestream.store import models, sources, streams
+from lodestream.store.attribute_filters import fields_condition, labels_condition
 from lodestream.store.db import Reader
+from lodestream.store.query import label_names
 from lodestream.store.statistics import Selection, select, with_attachments
 
 
@@ -59,13 +66,44 @@ def select_in_dataset(
         tx,
         readable_sources(call, tx, dataset_id),
         parsed,
+        dataset_id=dataset_id,
         stream_ids=stream_ids,
-        # No operation of this version assigns or predicts labels.
-        never=required.never or bool(label_filter),
+        never=required.never,
     )
+    selection = with_labels(tx, dataset_id, selection, required, label_filter)
     if required.attachments is None:
         return selection
     return with_attachments(tx, selection, required.attachments)
+
+
+def with_labels(
+    tx: Reader,
+    dataset_id: str,
+    selection: Selection,
+    required: Requirements,
+    label_filter: Sequence[str],
+) -> Selection:
+    """Return those of the comments whose labels and fields are as required."""
+    tests = list(required.labels)
+    if label_filter:
+        tests.append(StringAnyOf(list(label_filter)))
+    conditions = [fields_condition(dataset_id, one) for one in required.fields]
+    if tests:
+        model = models.find_newest(tx, dataset_id)
+        least = {} if model is None else models.thresholds(tx, model.key)
+        keys = {name: key for key, name in label_names(tx, dataset_id).items()}
+        conditions += [
+            labels_condition(
+                one,
+                dialect_name=tx.dialect_name,
+                dataset_id=dataset_id,
+                keys=keys,
+                model=model,
+                thresholds=least,
+            )
+            for one in tests
+        ]
+    return selection.narrowed(*conditions)
 
 
 def select_comments(
@@ -74,6 +112,7 @@ def select_comments(
     found: Sequence[Source],
     comment_filter: CommentFilter,
     *,
+    dataset_id: str | None = None,
     stream_ids: dict[str, str] | None = None,
     never: bool = False,
 ) -> Selection:
@@ -90,5 +129,11 @@ def select_comments(
     if any(not names.isdisjoint(comment_filter.user_properties) for names in hidden.values()):
         raise PermissionMissing(access.SOURCES_READ_SENSITIVE)
     return select(
-        tx, found, comment_filter, stream_ids=stream_ids or {}, hidden=hidden, never=never
+        tx,
+        found,
+        comment_filter,
+        stream_ids=stream_ids or {},
+        hidden=hidden,
+        dataset_id=dataset_id,
+        never=never,
     )

@@ -1,7 +1,7 @@
 """Attribute filters: the second, flat kind of filter (contract: comment-filter, section 5).
 
-Labels, fields and label properties come from annotations and predictions; no comment has any as
-yet. Attachments stand in the comment itself.
+Labels and fields come from annotations and predictions, attachments stand in the comment itself.
+No label property is computed, so no comment has one.
 """
 
 from __future__ import annotations
@@ -79,11 +79,16 @@ _SEARCHED: Final = (*_TEXT, StringSearch)
 _NUMBER: Final = (NumberInRange,)
 
 
+LabelsTest = StringAnyOf | StringNoneOf
+
+
 class Requirements(Struct, frozen=True):
-    """What attribute filters ask for: `never` if no comment passes them, and of attachments."""
+    """What attribute filters ask for: `never` if no comment passes them, of labels, and so on."""
 
     never: bool
     attachments: Callable[[Sequence[Attachment]], bool] | None
+    labels: tuple[LabelsTest, ...] = ()
+    fields: tuple[FieldsPresent, ...] = ()
 
 
 def read_attributes(filters: Sequence[AttributeFilter]) -> Requirements:
@@ -92,6 +97,8 @@ def read_attributes(filters: Sequence[AttributeFilter]) -> Requirements:
     Raises InvalidInput if a test does not suit its attribute.
     """
     never = False
+    labels: list[LabelsTest] = []
+    fields: list[FieldsPresent] = []
     tests: list[tuple[Callable[[Sequence[Attachment]], list[str] | list[int]], Test]] = []
     for index, one in enumerate(filters):
         if not isinstance(one.filter, _suitable(one.attribute)):
@@ -99,15 +106,19 @@ def read_attributes(filters: Sequence[AttributeFilter]) -> Requirements:
                 f"attribute_filters[{index}]: this kind of filter does not suit {one.attribute!r}"
             )
         values = _ATTACHMENT_VALUES.get(one.attribute)
-        if values is None:
-            never = never or not _holds(one.filter, [])
-        else:
+        if values is not None:
             tests.append((values, one.filter))
-    if not tests:
-        return Requirements(never, None)
-    return Requirements(
-        never, lambda attachments: all(_holds(test, read(attachments)) for read, test in tests)
-    )
+        elif isinstance(one.filter, FieldsPresent):
+            fields.append(one.filter)
+        elif isinstance(one.filter, StringAnyOf | StringNoneOf):
+            labels.append(one.filter)
+        else:
+            never = never or not _holds(one.filter, [])
+
+    def hold(attachments: Sequence[Attachment]) -> bool:
+        return all(_holds(test, read(attachments)) for read, test in tests)
+
+    return Requirements(never, hold if tests else None, tuple(labels), tuple(fields))
 
 
 def _suitable(attribute: str) -> tuple[type, ...]:
@@ -121,8 +132,7 @@ def _suitable(attribute: str) -> tuple[type, ...]:
 
 
 def _holds(test: Test, values: Sequence[str] | Sequence[int]) -> bool:
-    if isinstance(test, FieldsPresent):
-        return not test.any_assigned and not test.any_predicted
+    assert not isinstance(test, FieldsPresent)  # of fields, which are no values of this kind
     if isinstance(test, NumberInRange):
         minimum, maximum = test.minimum, test.maximum
         if minimum in (UNSET, None) and maximum in (UNSET, None):

@@ -73,7 +73,8 @@ class Renderer:
 
     `thresholds` maps full label names to the least probability that is shown; labels that it does
     not name are not shown. None shows every label. With `auto` every label tells which of its
-    automatic thresholds it reaches. A comment without text has no label.
+    automatic thresholds it reaches. A comment without text has no label. Names are lists of their
+    levels, or with `joined_names` one text.
     (Contract: streams, sections 3 and 10; models-predictions, sections 3 and 4.)
     """
 
@@ -84,11 +85,14 @@ class Renderer:
         *,
         has_sentiment: bool,
         auto: Mapping[str, Thresholds] | None = None,
+        joined_names: bool = False,
     ) -> None:
         self._labels = len(labels)
         self._has_sentiment = has_sentiment
         self._heads = [
-            b'{"name":%s,"probability":' % msgspec.json.encode(name.split(" > ")) for name in labels
+            b'{"name":%s,"probability":'
+            % msgspec.json.encode(name if joined_names else name.split(" > "))
+            for name in labels
         ]
         least = [0.0 if thresholds is None else thresholds.get(name, 2.0) for name in labels]
         self._least = np.asarray(least, np.float64)
@@ -127,6 +131,14 @@ class Renderer:
                 for i, part in zip(indices, parts, strict=True)
             ]
         return b"[%s]" % b",".join(parts)
+
+
+def shown_probabilities(rows: Sequence[bytes], labels: int) -> list[list[bytes]]:
+    """Return the probabilities of packed scores as they are shown, in the order of the labels."""
+    width = 2 * labels
+    return [
+        [digits(steps) for steps in np.frombuffer(row[:width], "<u2").tolist()] for row in rows
+    ]
 
 
 def total_sentiments(rows: Sequence[bytes], labels: int) -> list[float]:

@@ -40,6 +40,13 @@ class Selection:
         """The keys of the sources."""
         return [source.key for source in self.sources]
 
+    def narrowed(self, *conditions: sa.ColumnElement[bool]) -> Selection:
+        """Return those of the comments that pass further conditions."""
+        if not conditions:
+            return self
+        given = () if self.condition is None else (self.condition,)
+        return Selection(self.sources, sa.and_(*given, *conditions), self.hidden)
+
     def where(self) -> list[sa.ColumnElement[bool]]:
         """Return the conditions on `comment`."""
         here: list[sa.ColumnElement[bool]] = [comment.c.source.in_(self.keys)]
@@ -72,9 +79,12 @@ def select(
     *,
     stream_ids: Mapping[str, str],
     hidden: Mapping[int, frozenset[str]],
+    dataset_id: str | None = None,
     never: bool = False,
 ) -> Selection:
     """Return the comments of these sources that pass a filter; none at all with `never`.
+
+    `dataset_id` is the dataset whose annotations are meant.
 
     A filter by source only narrows the sources, so it costs nothing.
     """
@@ -84,7 +94,9 @@ def select(
         msgspec.structs.replace(comment_filter, sources=()),
         dialect_name=tx.dialect_name,
         scope=FilterScope(
-            source_keys={source.id: source.key for source in chosen}, stream_ids=stream_ids
+            source_keys={source.id: source.key for source in chosen},
+            stream_ids=stream_ids,
+            dataset_id=dataset_id,
         ),
     )
     return Selection(chosen, sa.false() if never else condition, hidden)

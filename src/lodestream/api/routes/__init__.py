@@ -16,6 +16,7 @@ from lodestream.api.routes.docs import description_routes
 from lodestream.api.routes.files import FILES, INTAKE
 from lodestream.api.routes.lodestream import ANNOTATIONS, STATUS, SYSTEM
 from lodestream.api.routes.models import MODELS
+from lodestream.api.routes.query import QUERIES
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
 from lodestream.api.routing import Route
 
@@ -26,6 +27,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *INTAKE,
     *DATASETS,
     *LABELLINGS,
+    *QUERIES,
     *LABEL_DEFS,
     *LABEL_GROUPS,
     *SOURCE_STATISTICS,
