@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -37,7 +38,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self.environment = environment(self.port)
+        self.environment = environment(self.port, LODESTREAM_LEARNING="true")
         self.server: ServerProcess | None = None
         self.output: dict[str, str] = {}
 
@@ -54,9 +55,9 @@ class Reader:
         if text == "./test\n":
             assert os.access(ROOT / "test", os.X_OK)  # it is what runs this
             return
-        serving = re.search(r"lodestream (serve|demo)$", text.strip())
+        serving = re.search(r"lodestream ((?:serve|demo)(?: --data \w+)?)$", text.strip())
         if serving:
-            command = [serving[1]]
+            command = serving[1].split()
             self.server = ServerProcess(self.folder, self.environment, command=command)
             return
         if text.startswith("node ") and shutil.which("node") is None:
@@ -129,3 +130,22 @@ def test_the_tutorial(reader: Reader) -> None:
     if shutil.which("node"):
         lines = "mail-1 Where is my claim?\nmail-3 My car was hit again.\n"
         assert reader.said("node consume.mjs") == lines
+
+
+def test_the_tutorial_of_labels_and_predictions(reader: Reader) -> None:
+    try:
+        reader.follow("docs/tutorial/label-and-predict.md")
+    finally:
+        reader.stop()
+
+    (predicted,) = json.loads(reader.said("api $PRIVATE/labellers/predict"))["predictions"]
+    assert ["Booking", "Cancel"] in [one["name"] for one in predicted]
+    quality = json.loads((reader.folder / "quality.json").read_text())["validation"]
+    assert quality["num_reviewed_comments"] == 140
+    assert quality["dataset_score"] > 0
+    batch = json.loads((reader.folder / "batch.json").read_text())
+    found = {one["comment"]["id"]: one["labels"] for one in batch["results"]}
+    assert [one["name"] for one in found["new-1"]] == [["Booking", "Cancel"]]
+    assert found["new-2"] == []
+    streams = json.loads(reader.said("api $PRIVATE/labellings/$SOURCE_ID.new-2").splitlines()[-1])
+    assert streams["stream"]["model"]["version"] > quality["version"]

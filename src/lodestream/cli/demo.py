@@ -165,7 +165,7 @@ def fill(db: Database) -> None:
             project_id=project.id,
             owner=PROJECT,
             name=DATASET,
-            new=DatasetNew(title="Hotel", source_ids=[source.id]),
+            new=DatasetNew(title="Hotel", source_ids=[source.id], has_sentiment=False),
         )
         found = DatasetName(made.id, project.id, PROJECT, DATASET, made.title)
     with contextlib.suppress(Conflict):
