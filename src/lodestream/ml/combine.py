@@ -23,9 +23,9 @@ _ENOUGH_ROWS = 20
 _FLOOR = 1e-3
 # Where a weight is without evidence, how firmly, and its bounds: own, vector, words, rivals, 1.
 _PRIOR = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
-_FIRMNESS = np.array([20.0, 5.0, 5.0, 20.0, 5.0])
-_LEAST = np.array([0.3, 0.0, 0.0, -2.0, -2.0])
-_MOST = np.array([2.0, 1.5, 1.5, 0.0, 2.0])
+_FIRMNESS = np.array([20.0, 5.0, 5.0, 20.0, 1.0])
+_LEAST = np.array([0.3, 0.0, 0.0, -2.0, -8.0])
+_MOST = np.array([2.0, 1.5, 1.5, 0.0, 8.0])
 _EVIDENCE = 5
 
 

@@ -83,7 +83,7 @@ class HeadSettings:
     search_rows: int = 1000
     exact_rows: int = 8000
     landmarks: int = 4000
-    platt_strength: float = 10.0
+    platt_strength: float = 30.0
     inertia: float = 1.0
 
 
