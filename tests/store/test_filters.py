@@ -26,13 +26,44 @@ from lodestream.domain.filters import (
 )
 from lodestream.store.dialect import Prepared
 from lodestream.store.filters import FilterScope, compile_filter
-from lodestream.store.tables import comment, dataset, metadata, project, stream, stream_exception
+from lodestream.store.tables import (
+    annotated_comment,
+    comment,
+    dataset,
+    dataset_source,
+    entity_def,
+    field_mark,
+    label_def,
+    label_group,
+    label_mark,
+    metadata,
+    project,
+    source,
+    stream,
+    stream_exception,
+)
 
 SOURCES = {"18ba5ce699f8da1f": 1, "28ba5ce699f8da1f": 2}
 STREAMS = {"urgent": "a" * 32, "late": "b" * 32}
-SCOPE = FilterScope(source_keys=SOURCES, stream_ids=STREAMS)
+SCOPE = FilterScope(source_keys=SOURCES, stream_ids=STREAMS, dataset_id="d")
 # Parents first. A text thread id is compared exactly, so nothing of this depends on a collation.
-TABLES = [project, dataset, stream, comment, stream_exception]
+TABLES = [
+    project,
+    dataset,
+    stream,
+    comment,
+    stream_exception,
+    source,
+    dataset_source,
+    label_group,
+    label_def,
+    entity_def,
+    annotated_comment,
+    label_mark,
+    field_mark,
+]
+LABELS = {"A": 1, "A > B": 2, "Ünï": 3}
+FIELD_TYPES = {"order": "1" * 16, "date": "2" * 16}
 
 
 class Message(msgspec.Struct):
@@ -49,6 +80,9 @@ class Comment(msgspec.Struct, kw_only=True):
     user_properties: dict[str, str | float] = {}
     thread_id: str | None = None
     exceptions: dict[str, str] = {}  # stream name to type
+    uninformative: bool = False
+    labels: dict[str, bool] = {}  # name to whether it is dismissed
+    fields: dict[str, bool] = {}  # name of the type to whether it is dismissed
 
 
 @pytest.fixture(scope="session")
@@ -108,8 +142,33 @@ def _with_tables(engine: sa.Engine) -> Iterator[sa.Engine]:
                     id=stream_id, dataset_id="d", name=name, comment_filter="{}", position=0, **made
                 )
             )
+        _define(connection)
     yield engine
     engine.dispose()
+
+
+def _define(connection: sa.Connection) -> None:
+    """Store labels and field types, and what has the same names elsewhere."""
+    for group in ("default", "other"):
+        connection.execute(
+            label_group.insert().values(dataset_id="d", name=group, rank=0, body="{}")
+        )
+        for name, key in LABELS.items():
+            connection.execute(
+                label_def.insert().values(
+                    key=key if group == "default" else 100 + key,
+                    dataset_id="d",
+                    group_name=group,
+                    name=name,
+                    rank=key,
+                    body="{}",
+                    created_us=0,
+                )
+            )
+    for name, type_id in FIELD_TYPES.items():
+        connection.execute(
+            entity_def.insert().values(dataset_id="d", id=type_id, name=name, rank=0, body="{}")
+        )
 
 
 def store(connection: sa.Connection, comments: Sequence[Comment]) -> None:
@@ -132,6 +191,46 @@ def store(connection: sa.Connection, comments: Sequence[Comment]) -> None:
                     stream_id=STREAMS[name], pos=pos, type=exception, tagged_us=0, tagged_by="u"
                 )
             )
+        _annotate(connection, pos, new)
+
+
+def _annotate(connection: sa.Connection, pos: int, new: Comment) -> None:
+    """Store annotations, and others that another dataset has of the same comment."""
+    for name, dismissed in new.labels.items():
+        mark = {"pos": pos, "label": LABELS[name], "negative": False, "body": "{}"}
+        connection.execute(
+            label_mark.insert(),
+            [
+                {"dataset_id": "d", "dismissed": dismissed, **mark},
+                {"dataset_id": "e", "dismissed": not dismissed, **mark},
+            ],
+        )
+    for rank, (name, dismissed) in enumerate(new.fields.items()):
+        connection.execute(
+            field_mark.insert().values(
+                dataset_id="d",
+                pos=pos,
+                rank=rank,
+                entity_def_id=FIELD_TYPES[name],
+                dismissed=dismissed,
+                body="{}",
+            )
+        )
+    source_key = SOURCES[new.source_id]
+    connection.execute(
+        annotated_comment.insert(),
+        [
+            {"dataset_id": one, "pos": pos, "source": source_key, "reviewed": found, **_NO_CHANGE}
+            for one, found in (("d", is_reviewed(new)), ("e", not is_reviewed(new)))
+        ],
+    )
+
+
+_NO_CHANGE = {"revision": 1, "updated_us": 0}
+
+
+def is_reviewed(one: Comment) -> bool:
+    return one.uninformative or bool(one.labels) or bool(one.fields)
 
 
 def _facets_text(facets: bytes | None) -> Any:
@@ -172,6 +271,10 @@ def subject_of(comments: Sequence[Comment], pos: int) -> FilterSubject:
         user_properties=one.user_properties,
         exceptions=by_name | by_id,
         thread=None if one.thread_id is None else thread_of(comments, pos),
+        reviewed=is_reviewed(one),
+        assigned_labels=tuple(name for name, dismissed in one.labels.items() if not dismissed),
+        entity_ids=tuple(FIELD_TYPES[n] for n, dismissed in one.fields.items() if not dismissed),
+        entity_kinds=tuple(name for name, dismissed in one.fields.items() if not dismissed),
     )
 
 
@@ -311,6 +414,9 @@ comments = st.builds(
     user_properties=properties,
     thread_id=st.none() | st.sampled_from(THREADS),
     exceptions=st.dictionaries(st.sampled_from(sorted(STREAMS)), st.sampled_from(TYPES)),
+    uninformative=st.booleans(),
+    labels=st.dictionaries(st.sampled_from(sorted(LABELS)), st.booleans()),
+    fields=st.dictionaries(st.sampled_from(sorted(FIELD_TYPES)), st.booleans()),
 )
 
 
@@ -368,6 +474,17 @@ instants = st.sampled_from(
         "2030-01-01T00:00:00+01:00",
     ]
 )
+presence = st.fixed_dictionaries(
+    {
+        "rule": st.sampled_from(["present", "absent"]),
+        "id": st.sampled_from([*FIELD_TYPES.values(), "e", "nul\x00"]),
+    }
+) | st.fixed_dictionaries(
+    {
+        "rule": st.sampled_from(["present", "absent"]),
+        "kind": st.sampled_from([*FIELD_TYPES, "none", "nul\x00"]),
+    }
+)
 filters = st.fixed_dictionaries(
     {},
     optional={
@@ -378,13 +495,13 @@ filters = st.fixed_dictionaries(
             {},
             optional={
                 "labels": predicate(
-                    lists("one_of", "not_one_of", members=st.sampled_from(["A", "A > B"]))
+                    lists(
+                        "one_of", "not_one_of", members=st.sampled_from([*LABELS, "No", "nul\x00"])
+                    )
                 )
             },
         ),
-        "entities": st.fixed_dictionaries(
-            {"presence": st.lists(st.just({"id": "e", "rule": "absent"}), max_size=2)}
-        ),
+        "entities": st.fixed_dictionaries({"presence": st.lists(presence, max_size=2)}),
         "user_properties": st.dictionaries(
             st.sampled_from(NAMES).map("string:{}".format), string_property, max_size=2
         )
@@ -503,6 +620,17 @@ def test_the_upper_case_sender_with_a_display_name_has_its_domain(engine: sa.Eng
 def test_comments_without_annotations_are_unreviewed(engine: sa.Engine) -> None:
     assert select_from(engine, [Comment()], {"reviewed": "only_unreviewed"}) == {0}
     assert select_from(engine, [Comment()], {"reviewed": "only_reviewed"}) == set()
+
+
+def test_marks_are_found_by_their_keys(sqlite_engine: sa.Engine) -> None:
+    value = {
+        "reviewed": "only_reviewed",
+        "annotations": {"labels": {"one_of": ["A"], "not_one_of": ["A > B"]}},
+        "entities": {"presence": [{"kind": "order", "rule": "present"}]},
+    }
+    plan = "\n".join(plan_of(sqlite_engine, value))
+    for table in ("annotated_comment", "label_mark", "field_mark"):
+        assert f"SEARCH {table} USING PRIMARY KEY (dataset_id=? AND pos=?" in plan, plan
 
 
 def test_the_largest_filter_still_runs(engine: sa.Engine) -> None:

@@ -10,11 +10,14 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from lodestream.actions import datasets as actions
+from lodestream.api.annotated import LabelWire, labelling_wire
 from lodestream.api.calls import Call
 from lodestream.api.comments import shown, with_annotation_mark
 from lodestream.api.datasets import named_dataset
 from lodestream.api.selections import readable_sources
+from lodestream.domain.annotations import NOTHING, State
 from lodestream.domain.comments import key_hash, source_tag
+from lodestream.domain.datasets import Dataset
 from lodestream.domain.errors import InvalidInput
 from lodestream.domain.ids import HEX16, split_uid
 from lodestream.domain.places import position_before
@@ -23,6 +26,7 @@ from lodestream.domain.times import parse_us
 from lodestream.store import comments as comment_store
 from lodestream.store.db import Reader
 from lodestream.store.exports import Place, list_places
+from lodestream.store.marks import read_states
 from lodestream.store.threads import ThreadProperties, thread_properties
 
 MOST_COMMENTS = 256
@@ -53,9 +57,9 @@ class Sentiment(Struct):
 
 
 class ExportedLabels(Struct):
-    """The labels of a comment: no operation of this version assigns any."""
+    """The labels that people assigned to a comment."""
 
-    assigned: list[Raw]
+    assigned: list[LabelWire]
 
 
 class Annotations(Struct, omit_defaults=True):
@@ -116,7 +120,7 @@ def export_dataset(call: Call[ExportRequest]) -> ExportReply:
             only=only,
         )
         page = [(place.pos, sources[key]) for place, key in places[: body.limit]]
-        reply = ExportReply("ok", _exported(call, tx, page, has_sentiment=dataset.has_sentiment))
+        reply = ExportReply("ok", _exported(call, tx, page, dataset))
     if len(places) > body.limit:
         reply.continuation = _token(places[body.limit - 1][0], body.order_by)
     if after is None:
@@ -128,19 +132,18 @@ def _exported(
     call: Call[ExportRequest],
     tx: Reader,
     page: list[tuple[int, Source]],
-    *,
-    has_sentiment: bool,
+    dataset: Dataset,
 ) -> list[ExportedComment]:
     positions = [pos for pos, _ in page]
     fronts = comment_store.read_fronts(tx, positions)
     annotated = comment_store.annotated(tx, positions)
+    states = read_states(tx, dataset.id, positions)
     threads: dict[int, ThreadProperties | None] = {}
     by_source: dict[int, list[int]] = {}
     for pos, source in page:
         by_source.setdefault(source.key, []).append(pos)
     for key, found in by_source.items():
         threads.update(zip(found, thread_properties(tx, key, found), strict=True))
-    sentiment = Sentiment() if has_sentiment else UNSET
     return [
         ExportedComment(
             Raw(
@@ -148,13 +151,22 @@ def _exported(
                     shown(call, source, fronts[pos], markup=False), pos in annotated
                 )
             ),
-            Annotations(ExportedLabels([]), sentiment),
-            Predictions([], sentiment),
+            _annotations(states[pos].state if pos in states else NOTHING, dataset),
+            Predictions([], Sentiment() if dataset.has_sentiment else UNSET),
             threads[pos] or UNSET,
         )
         for pos, source in page
         if pos in fronts
     ]
+
+
+def _annotations(state: State, dataset: Dataset) -> Annotations:
+    """Return what people assigned; the sentiment is that of the labels taken together."""
+    labels = labelling_wire(state).assigned
+    if not dataset.has_sentiment:
+        return Annotations(ExportedLabels(labels))
+    total = sum(-1 if mark.negative else 1 for mark in state.assigned)
+    return Annotations(ExportedLabels(labels), Sentiment(total / len(labels) if labels else 0.0))
 
 
 def _positions(

@@ -22,6 +22,15 @@ from lodestream.domain.times import EPOCH, format_us
 from lodestream.store import sources as source_store
 from lodestream.store import statistics as store
 from lodestream.store.db import Reader
+from lodestream.store.label_counts import (
+    NO_COUNT,
+    Counts,
+    count_labels,
+    count_labels_by_quarter,
+    count_labels_by_source,
+    count_labels_by_value,
+    folded,
+)
 from lodestream.store.statistics import QUARTER_US, Selection
 from lodestream.store.threads import list_threads
 
@@ -219,7 +228,6 @@ def dataset_statistics(call: Call[StatisticsRequest]) -> StatisticsReply:
     dataset = named_dataset(call)
     zone_name = dataset.settings.timezone if body.timezone is UNSET else body.timezone
     zone = require_zone(zone_name)
-    labels = _included(body)
     with call.service.db.read() as tx:
         selection = select_in_dataset(
             call,
@@ -231,16 +239,22 @@ def dataset_statistics(call: Call[StatisticsRequest]) -> StatisticsReply:
             label_filter=body.label_filter,
         )
         span = store.measure(tx, selection)
+        # What people assigned. What a model expects of other comments would be added to these.
+        counts = count_labels(tx, dataset.id, selection)
+        labels = _shown_labels(body, counts)
         found = Statistics(
             num_comments=span.comments,
-            label_counts={},
+            label_counts={
+                name: SentimentCounts(float(one.positive), float(one.negative))
+                for name, one in counts.items()
+            },
             min_timestamp=None if span.minimum_us is None else format_us(span.minimum_us),
             max_timestamp=None if span.maximum_us is None else format_us(span.maximum_us),
             thread_mode=False,
             by_labels=labels,
             by_label_properties=body.by_label_properties,
             string_user_property_counts=[
-                _property_counts(tx, selection, settings, labels)
+                _property_counts(tx, dataset.id, selection, settings, labels)
                 for settings in body.string_user_property_counts
             ],
             email_property_counts={},
@@ -248,12 +262,13 @@ def dataset_statistics(call: Call[StatisticsRequest]) -> StatisticsReply:
             timezone=zone_name,
         )
         if body.source_counts is not UNSET:
-            found.source_counts = _source_counts(tx, selection, body.source_counts, labels)
+            found.source_counts = _source_counts(
+                tx, dataset.id, selection, body.source_counts, labels
+            )
         if body.label_timeseries:
-            rows = _by_time(store.count_by_quarter(tx, selection), zone, body.time_resolution)
-            found.label_timeseries = [
-                TimeseriesRow(day, count, 0.0, 0.0, [0.0, 0.0] * len(labels)) for day, count in rows
-            ]
+            found.label_timeseries = _timeseries(
+                tx, dataset.id, selection, labels, zone, body.time_resolution
+            )
     if body.label_property_timeseries or body.by_label_properties:
         totals = [0.0] * len(body.by_label_properties)
         found.label_property_summary = LabelPropertySummary([], [], totals)
@@ -290,15 +305,53 @@ def source_threads(call: Call[None]) -> ThreadsReply:
     return ThreadsReply([Thread(thread_id, uids) for thread_id, uids in found])
 
 
-def _included(body: StatisticsRequest) -> list[str]:
-    """Return the labels by which counts are broken down; without annotations none is on top."""
-    if body.by_labels is UNSET or body.by_labels.include is UNSET:
+def _shown_labels(body: StatisticsRequest, counts: Counts) -> list[str]:
+    """Return the labels by which counts are broken down; the most frequent ones come first."""
+    if body.by_labels is UNSET:
         return []
-    return body.by_labels.include.include_labels
+    if body.by_labels.include is not UNSET:
+        return body.by_labels.include.include_labels
+    assert body.by_labels.top is not UNSET
+    top, total = body.by_labels.top, {n: c.positive + c.negative for n, c in counts.items()}
+    found = [name for name, count in total.items() if count and name not in top.exclude_labels]
+    return sorted(found, key=lambda name: -total[name])[: top.num_top_labels]
+
+
+def _per_label(counts: Counts, labels: Sequence[str]) -> list[float]:
+    """Return the counts of some labels, whatever their sentiment."""
+    found = [counts.get(name, NO_COUNT) for name in labels]
+    return [float(one.positive + one.negative) for one in found]
+
+
+def _timeseries(
+    tx: Reader,
+    dataset_id: str,
+    selection: Selection,
+    labels: Sequence[str],
+    zone: ZoneInfo,
+    resolution: Resolution,
+) -> list[TimeseriesRow]:
+    """Return the comments, and those of them with each label, by days or longer."""
+    rows = _by_time(store.count_by_quarter(tx, selection), zone, resolution)
+    by_quarter = count_labels_by_quarter(tx, dataset_id, selection) if labels else {}
+    columns: list[dict[str, int]] = []
+    for name in labels:
+        found = [(quarter, one[name]) for quarter, one in by_quarter.items() if name in one]
+        for count in ("positive", "negative"):
+            pairs = [(quarter, getattr(one, count)) for quarter, one in found]
+            columns.append(dict(_by_time(pairs, zone, resolution)))
+    return [
+        TimeseriesRow(day, count, 0.0, 0.0, [float(column.get(day, 0)) for column in columns])
+        for day, count in rows
+    ]
 
 
 def _property_counts(
-    tx: Reader, selection: Selection, settings: PropertyCountsSettings, labels: Sequence[str]
+    tx: Reader,
+    dataset_id: str,
+    selection: Selection,
+    settings: PropertyCountsSettings,
+    labels: Sequence[str],
 ) -> PropertyCounts:
     name = settings.group_by
     if settings.values is not UNSET:
@@ -307,17 +360,22 @@ def _property_counts(
         most = MOST_VALUES if settings.limit is UNSET else min(settings.limit, MOST_VALUES)
         found = store.count_properties(tx, selection, most_values=most, names=[name])
         counts = [pair for one in found for pair in one.values]
+    by_value = count_labels_by_value(tx, dataset_id, selection, name) if labels else {}
     return PropertyCounts(
         settings,
         [value for value, _ in counts],
         list(labels),
         [count for _, count in counts],
-        [[0.0] * len(labels) for _ in counts],
+        [_per_label(by_value.get(folded(value), {}), labels) for value, _ in counts],
     )
 
 
 def _source_counts(
-    tx: Reader, selection: Selection, settings: SourceCountsSettings, labels: Sequence[str]
+    tx: Reader,
+    dataset_id: str,
+    selection: Selection,
+    settings: SourceCountsSettings,
+    labels: Sequence[str],
 ) -> SourceCounts:
     by_key = store.count_by_source(tx, selection)
     counts = {source.id: by_key[source.key] for source in selection.sources}
@@ -326,12 +384,14 @@ def _source_counts(
     else:
         shown = sorted(counts.items(), key=lambda pair: -pair[1])
         shown = shown if settings.limit is UNSET else shown[: settings.limit]
+    found = count_labels_by_source(tx, dataset_id, selection) if labels else {}
+    by_source = {source.id: found.get(source.key, {}) for source in selection.sources}
     return SourceCounts(
         settings,
         [source_id for source_id, _ in shown],
         list(labels),
         [count for _, count in shown],
-        [[0.0] * len(labels) for _ in shown],
+        [_per_label(by_source.get(source_id, {}), labels) for source_id, _ in shown],
     )
 
 

@@ -14,6 +14,7 @@ from lodestream.domain.errors import InvalidInput
 from lodestream.domain.labels import DEFAULT_GROUP, LabelName, decode_label
 from lodestream.store import statistics as store
 from lodestream.store.db import Reader
+from lodestream.store.label_counts import NO_COUNT, LabelCount, count_fields, count_labels
 from lodestream.store.statistics import PropertyCount, Selection
 
 MOST_VALUES: Final = 256
@@ -174,6 +175,9 @@ def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
         )
         found = store.count_properties(tx, selection, most_values=MOST_VALUES)
         sources = readable_sources(call, tx, dataset.id)
+        everything = _everything(call, tx, dataset.id)
+        assigned = count_labels(tx, dataset.id, everything)
+        fields = count_fields(tx, dataset.id, everything.keys)
     default = next(group for group in dataset.label_groups if group.name == DEFAULT_GROUP)
     labels = [decode_label(label) for label in default.label_defs]
     return SummaryReply(
@@ -190,8 +194,17 @@ def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
                 ],
                 [NumberProperty(one.full_name) for one in found if not _is_string(one)],
             ),
-            labels=[SummaryLabel(label.name, AssignedCounts(), label.title) for label in labels],
-            entity_defs=[FieldTypeSummary(one.id) for one in dataset.entity_defs],
+            labels=[
+                SummaryLabel(
+                    label.name,
+                    _assigned(assigned.get(label.name, NO_COUNT)),
+                    label.title,
+                )
+                for label in labels
+            ],
+            entity_defs=[
+                FieldTypeSummary(one.id, fields.get(one.id, 0)) for one in dataset.entity_defs
+            ],
             label_properties=dataset.settings.label_properties,
             source_kinds=sorted({source.kind for source in sources}),
             source_names=[source.name for source in sources],
@@ -200,6 +213,10 @@ def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
             attachments_file_extensions={},
         )
     )
+
+
+def _assigned(count: LabelCount) -> AssignedCounts:
+    return AssignedCounts(count.positive, count.negative)
 
 
 def user_properties(call: Call[None]) -> PropertiesReply:

@@ -186,6 +186,7 @@ def make_plan(db: Database, tx: Reader, where: DatasetName, stream: Stream) -> S
     scope = FilterScope(
         source_keys={row.id: row.key for row in rows},
         stream_ids={s.name: s.id for s in streams.list_streams(tx, [where.id])},
+        dataset_id=where.id,
     )
     condition = compile_filter(
         parse_filter(stream.comment_filter), dialect_name=db.dialect_name, scope=scope

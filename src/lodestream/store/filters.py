@@ -19,21 +19,30 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from lodestream.domain import facets
 from lodestream.domain.facets import Role
 from lodestream.domain.filters import (
-    AnnotationsFilter,
     CommentFilter,
-    EntitiesFilter,
     MessagesFilter,
     NullableStringFilter,
     NumberPropertyFilter,
     NumberRange,
     ParticipantFilter,
+    PresenceRule,
     RecipientFilter,
     StringFilter,
     StringPropertyFilter,
     ThreadFilter,
     TimestampFilter,
 )
-from lodestream.store.tables import comment, stream_exception
+from lodestream.domain.labels import DEFAULT_GROUP
+from lodestream.store.tables import (
+    annotated_comment,
+    comment,
+    dataset_source,
+    entity_def,
+    field_mark,
+    label_def,
+    label_mark,
+    stream_exception,
+)
 
 Condition = sa.ColumnElement[bool]
 
@@ -48,6 +57,7 @@ class FilterScope:
 
     source_keys: Mapping[str, int]  # source id to key
     stream_ids: Mapping[str, str]  # stream name to id
+    dataset_id: str | None = None  # whose annotations are meant; None: those of any dataset
 
 
 def compile_filter(
@@ -65,7 +75,7 @@ def compile_filter(
     if f.sources:
         keys = {scope.source_keys[i] for i in f.sources if i in scope.source_keys}
         found.append(access.is_in(comment.c.source, sorted(keys)) if keys else sa.false())
-    found += _annotation_conditions(f.reviewed, f.annotations, f.entities)
+    found += _annotation_conditions(f, scope)
     for name, predicate in f.user_properties.items():
         key = facets.property_key(name)
         if isinstance(predicate, NumberPropertyFilter):
@@ -81,26 +91,70 @@ def compile_filter(
     return _all(found)
 
 
-def _annotation_conditions(
-    reviewed: str | UnsetType,
-    annotations: AnnotationsFilter | UnsetType,
-    entities: EntitiesFilter | UnsetType,
-) -> list[Condition | None]:
-    """Return the conditions on what people assigned: no comment has annotations as yet.
-
-    Everything that depends on annotations is here, so that storing them changes this function only.
-    """
-    holds: list[bool] = []
-    if reviewed is not UNSET:
-        holds.append(reviewed == "only_unreviewed")
-    if annotations is not UNSET and annotations.labels is not UNSET:
-        labels = annotations.labels
-        holds.append(
-            not labels.one_of if labels.include_missing is UNSET else labels.include_missing
+def _annotation_conditions(f: CommentFilter, scope: FilterScope) -> list[Condition | None]:
+    """Return the conditions on what people said. Predicted labels are no annotations."""
+    found: list[Condition | None] = []
+    if f.reviewed is not UNSET:
+        reviewed = _is_reviewed(scope.dataset_id)
+        found.append(reviewed if f.reviewed == "only_reviewed" else _not(reviewed))
+    if f.annotations is not UNSET and f.annotations.labels is not UNSET:
+        labels = f.annotations.labels
+        found.append(
+            _lists(
+                labels.one_of,
+                labels.not_one_of,
+                lambda members: _is_assigned(scope.dataset_id, members),
+                is_missing=_not(_is_assigned(scope.dataset_id, None)),
+                include_missing=labels.include_missing,
+            )
         )
-    if entities is not UNSET:
-        holds += [rule.rule == "absent" for rule in entities.presence]
-    return [] if all(holds) else [sa.false()]
+    if f.entities is not UNSET:
+        for rule in f.entities.presence:
+            has = _has_field(scope.dataset_id, rule)
+            found.append(has if rule.rule == "present" else _not(has))
+    return found
+
+
+def _is_reviewed(dataset_id: str | None) -> Condition:
+    """Tell whether anything was said of the comment: in a dataset, or (None) in any it is in."""
+    mark = annotated_comment.c
+    here = sa.exists().where(mark.pos == comment.c.pos, mark.reviewed)
+    if dataset_id is not None:
+        return here.where(mark.dataset_id == dataset_id).correlate(comment)
+    member = dataset_source.c
+    return here.where(member.dataset_id == mark.dataset_id, member.source == mark.source).correlate(
+        comment
+    )
+
+
+def _is_assigned(dataset_id: str | None, names: Sequence[str] | None) -> Condition:
+    """Tell whether one of the labels, or (None) any label at all, is assigned."""
+    mark = label_mark.c
+    conditions = [mark.dataset_id == dataset_id, mark.pos == comment.c.pos, sa.not_(mark.dismissed)]
+    if names is not None:
+        defined = label_def.c
+        keys = sa.select(defined.key).where(
+            defined.dataset_id == dataset_id,
+            defined.group_name == DEFAULT_GROUP,
+            defined.name.in_(_storable(names)),
+        )
+        conditions.append(mark.label.in_(keys))
+    return sa.exists().where(*conditions).correlate(comment)
+
+
+def _has_field(dataset_id: str | None, rule: PresenceRule) -> Condition:
+    """Tell whether a field of a type is assigned; the type is given by its id or its name."""
+    mark = field_mark.c
+    conditions = [mark.dataset_id == dataset_id, mark.pos == comment.c.pos, sa.not_(mark.dismissed)]
+    if rule.id is not UNSET:
+        conditions.append(mark.entity_def_id.in_(_storable([rule.id])))
+    if rule.kind is not UNSET:
+        defined = entity_def.c
+        ids = sa.select(defined.id).where(
+            defined.dataset_id == dataset_id, defined.name.in_(_storable([rule.kind]))
+        )
+        conditions.append(mark.entity_def_id.in_(ids))
+    return sa.exists().where(*conditions).correlate(comment)
 
 
 def _timestamp(bounds: TimestampFilter) -> Condition | None:

@@ -150,7 +150,7 @@ def count_by_source(tx: Reader, selection: Selection) -> dict[int, int]:
 
 def count_by_quarter(tx: Reader, selection: Selection) -> list[tuple[int, int]]:
     """Return (quarter of an hour since 1970, number of comments) for those that have any."""
-    quarter = _floor_quarter().label("quarter")
+    quarter = floor_quarter().label("quarter")
     query: sa.Executable = (
         sa.select(quarter, sa.func.count())
         .where(*selection.where())
@@ -164,7 +164,8 @@ def _rows(tx: Reader, query: sa.Executable) -> Sequence[Any]:
     return tx.execute(query).all()
 
 
-def _floor_quarter() -> sa.ColumnElement[int]:
+def floor_quarter() -> sa.ColumnElement[int]:
+    """Return the quarter of an hour since 1970 that a comment's timestamp lies in."""
     # Integer division rounds towards zero in SQL, and timestamps before 1970 are negative.
     length = sa.literal(QUARTER_US, sa.BigInteger)
     rest = ((comment.c.timestamp_us % length) + length) % length
@@ -180,7 +181,7 @@ def count_properties(
     Values that differ in case only are one value, as they are to filters; it is spelled as in the
     comment that was stored first.
     """
-    pairs = _pairs(tx, selection, names)
+    pairs = property_pairs(tx, selection, names)
     tally = (
         sa.select(
             pairs.c.key,
@@ -214,7 +215,7 @@ def count_values(
 ) -> list[tuple[str, int]]:
     """Return how many comments have each of these values of a string property, in this order."""
     wanted = list(dict.fromkeys(values))
-    pairs = _pairs(tx, selection, [name])
+    pairs = property_pairs(tx, selection, [name])
     folded = {value: facets.fold(value) for value in wanted}
     query = (
         sa.select(pairs.c.value, sa.func.count())
@@ -225,7 +226,7 @@ def count_values(
     return [(value, counts.get(folded[value], 0)) for value in wanted]
 
 
-def _pairs(tx: Reader, selection: Selection, names: Collection[str] | None) -> sa.Subquery:
+def property_pairs(tx: Reader, selection: Selection, names: Collection[str] | None) -> sa.Subquery:
     """Return (pos, key, value) of every user property that the caller may see, as a subquery."""
     if tx.dialect_name == "postgresql":
         function: Any = sa.func.jsonb_each_text(comment.c.facets)
