@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lodestream.ml.scores import Renderer, pack, settled, unpack
+from lodestream.domain.models import Thresholds
+from lodestream.ml.scores import (
+    Renderer,
+    pack,
+    settled,
+    shown_probability,
+    total_sentiments,
+    unpack,
+)
 
 LABELS = ("Claim", "Claim > Status", 'Überfällig "sehr"')
 shapes = st.tuples(st.integers(0, 5), st.just(len(LABELS)))
@@ -83,3 +91,40 @@ def test_small_probabilities_are_plain_decimals() -> None:
         pack(np.array([[2e-5]], np.float32), None)
     )
     assert row == b'[{"name":["A"],"probability":0.000015}]'
+
+
+def test_a_row_without_any_probability_shows_no_label() -> None:
+    assert render(None, [0.0, 0.0, 0.0], [0.0, 0.0, 0.5])[0] == []
+
+
+def test_labels_tell_which_automatic_thresholds_they_reach() -> None:
+    auto = {"Claim": Thresholds(0.9, 0.5, 0.1), "Claim > Status": Thresholds(0.9, 0.8, 0.7)}
+    renderer = Renderer(LABELS, None, has_sentiment=True, auto=auto)
+    moods = np.zeros((1, 3), np.float32)
+    (found,) = renderer.render(pack(np.array([[0.6, 0.5, 0.95]], np.float32), moods))
+    assert [one["auto_thresholds"] for one in json.loads(found)] == [
+        [],  # has none
+        ["high_recall", "balanced"],
+        [],
+    ]
+
+
+@given(probabilities)
+def test_a_stored_probability_reaches_itself(values: np.ndarray) -> None:
+    rows = pack(values, None)
+    back, _ = unpack(rows, len(LABELS), has_sentiment=False)
+    for row, exact in zip(rows, back.tolist(), strict=True):
+        shown = zip(LABELS, map(shown_probability, exact), strict=True)
+        auto = {name: Thresholds(one, one, one) for name, one in shown}
+        (found,) = Renderer(LABELS, None, has_sentiment=False, auto=auto).render([row])
+        assert all(len(one["auto_thresholds"]) == 3 for one in json.loads(found))
+
+
+def test_a_comments_sentiment_is_the_mean_of_its_labels() -> None:
+    values = np.array([[0.5, 0.0, 1.0], [0.0, 0.0, 0.0]], np.float32)
+    moods = np.array([[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], np.float32)
+    found = total_sentiments(pack(values, moods), 3)
+    assert abs(found[0] - 1 / 3) < 1e-4
+    assert found[1] == 0.0
+    assert total_sentiments([], 3) == []
+    assert total_sentiments(pack(np.zeros((2, 0), "f4"), np.zeros((2, 0), "f4")), 0) == [0.0, 0.0]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lodestream.domain.validation import ValidationResult
+    from lodestream.domain.validation import OptimalThresholds, ValidationResult
     from lodestream.ml.validation_data import Reviewed, Unreviewed
 
     Floats = NDArray[np.float32]
@@ -174,16 +174,18 @@ class Validator:
 
 
 def _stored(found: ValidationResult) -> Validated:
+    from lodestream.ml.scores import shown_probability
+
+    def shown(one: OptimalThresholds) -> Thresholds:
+        # In the steps of stored probabilities, so that one that is a threshold reaches it.
+        return Thresholds(*map(shown_probability, msgspec.structs.astuple(one)))
+
     encode = msgspec.json.encode
     return Validated(
         validation=encode(found.summary),
         statistics=encode(found.statistics),
         details=encode(found.details),
-        thresholds={
-            name: Thresholds(one.high_precision, one.balanced, one.high_recall)
-            for name, one in found.thresholds.items()
-            if one is not None
-        },
+        thresholds={name: shown(one) for name, one in found.thresholds.items() if one is not None},
         labels={name: encode(one) for name, one in found.labels.items()},
         actions=tuple(
             TrainingAction(one.action.id, rank, choice, encode(one.action), one.comment_uids)

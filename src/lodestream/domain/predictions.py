@@ -58,5 +58,4 @@ def least_probabilities(
 
 
 def _lowest(thresholds: Thresholds | None) -> float | None:
-    # Rounded like what is shown: a probability that is its own threshold reaches it.
-    return None if thresholds is None else round(thresholds.high_recall, 6)
+    return None if thresholds is None else thresholds.high_recall

@@ -96,7 +96,7 @@ class Renderer:
         ]
         least = [0.0 if thresholds is None else thresholds.get(name, 2.0) for name in labels]
         self._least = np.asarray(least, np.float64)
-        self._auto = None if auto is None else [_settled(auto.get(name)) for name in labels]
+        self._auto = None if auto is None else [auto.get(name) for name in labels]
 
     def render(self, rows: Sequence[bytes]) -> list[bytes]:
         """Return a JSON array for each row of packed scores."""
@@ -136,9 +136,7 @@ class Renderer:
 def shown_probabilities(rows: Sequence[bytes], labels: int) -> list[list[bytes]]:
     """Return the probabilities of packed scores as they are shown, in the order of the labels."""
     width = 2 * labels
-    return [
-        [digits(steps) for steps in np.frombuffer(row[:width], "<u2").tolist()] for row in rows
-    ]
+    return [[digits(steps) for steps in np.frombuffer(row[:width], "<u2").tolist()] for row in rows]
 
 
 def total_sentiments(rows: Sequence[bytes], labels: int) -> list[float]:
@@ -156,13 +154,6 @@ def total_sentiments(rows: Sequence[bytes], labels: int) -> list[float]:
     weights = weight.sum(axis=1)
     means = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
     return [round(float(one), 6) + 0.0 for one in means]
-
-
-def _settled(thresholds: Thresholds | None) -> Thresholds | None:
-    # Rounded like what is shown: a probability that is its own threshold reaches it.
-    if thresholds is None:
-        return None
-    return Thresholds(*(round(one, 6) for one in msgspec.structs.astuple(thresholds)))
 
 
 def _reached(thresholds: Thresholds | None, steps: int) -> bytes:
