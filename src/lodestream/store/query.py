@@ -92,6 +92,18 @@ def newest(
     return list(itertools.islice(heapq.merge(*runs, reverse=True), limit))
 
 
+def newest_of_threads(selection: Selection) -> Selection:
+    """Return of each thread the newest comment of a selection, and comments without a thread."""
+    alone = sa.case((comment.c.thread_id.is_(None), comment.c.pos), else_=0)
+    place = sa.func.row_number().over(
+        partition_by=(comment.c.source, comment.c.thread_id, alone),
+        order_by=(comment.c.timestamp_us.desc(), comment.c.pos.desc()),
+    )
+    ranked = sa.select(comment.c.pos, place.label("place")).where(*selection.where()).subquery()
+    chosen = comment.c.pos.in_(sa.select(ranked.c.pos).where(ranked.c.place == 1))
+    return Selection(selection.sources, chosen, selection.hidden)
+
+
 def is_reviewed(dataset_id: str) -> Condition:
     """Return the condition on `comment` under which somebody annotated it in a dataset."""
     here = (annotated_comment.c.dataset_id == dataset_id) & annotated_comment.c.reviewed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lodestream.api import query
+from lodestream.api import compare, query
 from lodestream.api.routing import Query, Route, needs_project
 from lodestream.api.tables import MOST_ROWS
 from lodestream.domain import access as a
@@ -23,6 +23,18 @@ QUERIES = (
             Query("limit", "integer", minimum=1, maximum=MOST_ROWS),
             Query("continuation"),
         ),
+        body_optional=True,
+        writes=False,
+    ),
+    Route(
+        "POST",
+        _PRIVATE + "/compare",
+        "getComparison",
+        "datasets",
+        compare.compare,
+        needs_project(a.VOC_READONLY),
+        body=compare.ComparisonRequest,
+        reply=compare.ComparisonReply,
         body_optional=True,
         writes=False,
     ),
