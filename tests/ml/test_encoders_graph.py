@@ -28,13 +28,15 @@ def test_the_float_graph_agrees_with_the_plain_forward_pass(text: list[int]) -> 
     np.testing.assert_allclose(run(None, text)[0], forward(BERT, text), atol=1e-5)
 
 
-@pytest.mark.parametrize(("bits", "least"), [(8, 0.99), (7, 0.98)])
-@settings(deadline=None, max_examples=50)
-@given(text=tokens)
-def test_rounded_weights_keep_the_direction(bits: int, least: float, text: list[int]) -> None:
-    vector = run(bits, text)[0]
-    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
-    assert vector @ forward(BERT, text) > least
+@pytest.mark.parametrize(("bits", "mean"), [(8, 0.999), (7, 0.998)])
+def test_rounded_weights_keep_the_direction(bits: int, mean: float) -> None:
+    random = np.random.default_rng(0)
+    texts = [random.integers(0, len(WORDS), length).tolist() for length in range(1, 200)]
+    vectors = np.concatenate([run(bits, text) for text in texts])
+    cosines = (vectors * np.stack([forward(BERT, text) for text in texts])).sum(axis=1)
+    assert cosines.min() > 0.97
+    assert cosines.mean() > mean
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
 def test_the_float_graph_reads_several_texts_of_one_length() -> None:

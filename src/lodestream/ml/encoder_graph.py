@@ -84,21 +84,16 @@ class _Builder:
         for at in range(bert.layers):
             layer = f"encoder.layer.{at}"
             mixed = self._attend(layer, x, scale)
-            weight, _ = bert.pair(f"{layer}.intermediate.dense")
+            weight, bias = bert.pair(f"{layer}.intermediate.dense")
             norm = f"{layer}.attention.output.LayerNorm"
             inner = self._even(norm, [weight])
-            _, bias = bert.pair(f"{layer}.attention.output.dense")
-            x = self._add_and_norm(norm, mixed, x, bias, was=scale, becomes=inner)
-            widened = self._product(f"{layer}.wide", x, weight * inner)
-            _, bias = bert.pair(f"{layer}.intermediate.dense")
-            bent = self._node(
-                "BiasGelu", [widened, self._constant(f"{layer}.wide.b", bias)], domain=_FUSED
-            )
-            weight, bias = bert.pair(f"{layer}.output.dense")
-            narrowed = self._product(f"{layer}.narrow", bent, weight)
+            x = self._add_and_norm(norm, mixed, x, was=scale, becomes=inner)
+            widened = self._product(f"{layer}.wide", x, weight * inner, bias)
+            bent = self._node("Gelu", [widened], domain=_FUSED)
+            narrowed = self._product(f"{layer}.narrow", bent, *bert.pair(f"{layer}.output.dense"))
             norm = f"{layer}.output.LayerNorm"
             scale = self._evened_after(norm, at + 1)
-            x = self._add_and_norm(norm, narrowed, x, bias, was=inner, becomes=scale)
+            x = self._add_and_norm(norm, narrowed, x, was=inner, becomes=scale)
         mean = self._node("ReduceMean", [x], axes=[1], keepdims=0)
         if centre is not None:
             unit = self._node("LpNormalization", [mean], axis=-1, p=2)
@@ -145,7 +140,7 @@ class _Builder:
         pairs = [
             self._bert.pair(f"{layer}.attention.self.{part}") for part in ("query", "key", "value")
         ]
-        after, _ = self._bert.pair(f"{layer}.attention.output.dense")
+        after, after_bias = self._bert.pair(f"{layer}.attention.output.dense")
         # A mean of values keeps their channels apart, so a channel may be shrunk before and grown
         # again after.
         largest = np.abs(pairs[2][0] * scale).max(axis=1)
@@ -163,13 +158,16 @@ class _Builder:
             whole, scales, zeros = self._matrix(f"{layer}.qkv", weight)
             inputs = [names[0], whole, bias, names[1], scales, "", names[2], zeros]
             mixed = self._node("QAttention", inputs, domain=_FUSED, num_heads=heads)
-        return self._product(f"{layer}.mix", mixed, after * channel)
+        return self._product(f"{layer}.mix", mixed, after * channel, after_bias)
 
-    def _product(self, name: str, x: str, weight: Array) -> str:
-        """Multiply by a matrix given as (outputs, inputs)."""
+    def _product(self, name: str, x: str, weight: Array, bias: Array) -> str:
+        """Multiply by a matrix given as (outputs, inputs), and add the bias."""
+        added = self._constant(f"{name}.b", bias)
         if self._limit is None:
-            return self._node("MatMul", [x, self._constant(name, weight.T)])
-        inputs = [x, *self._matrix(name, weight)]
+            return self._node(
+                "Add", [self._node("MatMul", [x, self._constant(name, weight.T)]), added]
+            )
+        inputs = [x, *self._matrix(name, weight), added]
         return self._node("DynamicQuantizeMatMul", inputs, domain=_FUSED)
 
     def _matrix(self, name: str, weight: Array) -> tuple[str, str, str]:
@@ -181,19 +179,16 @@ class _Builder:
             self._constant(f"{name}.z", np.zeros(len(weight), np.int8)),
         )
 
-    def _add_and_norm(
-        self, norm: str, added: str, x: str, bias: Array, *, was: Array, becomes: Array
-    ) -> str:
+    def _add_and_norm(self, norm: str, added: str, x: str, *, was: Array, becomes: Array) -> str:
         gain, shift = self._bert.pair(norm)
+        residual = self._node("Mul", [x, self._constant(f"{norm}.was", was)])
+        # The operator that does both at once is several times slower than the two.
         inputs = [
-            added,
-            self._node("Mul", [x, self._constant(f"{norm}.was", was)]),
+            self._node("Add", [added, residual]),
             self._constant(f"{norm}.gain", gain / becomes),
             self._constant(f"{norm}.shift", shift / becomes),
-            self._constant(f"{norm}.bias", bias),
         ]
-        epsilon = self._bert.epsilon
-        return self._node("SkipLayerNormalization", inputs, domain=_FUSED, epsilon=epsilon)
+        return self._node("LayerNormalization", inputs, epsilon=self._bert.epsilon)
 
     def _evened_after(self, norm: str, layer: int) -> Array:
         """Return the scales of what the attention of a layer reads; ones after the last layer."""
