@@ -339,6 +339,9 @@ def test_a_quota_holds_for_pins(dataset: Client) -> None:
     answer = dataset.put(f"{LABELLERS}/2/pin")
     assert answer.status == 400
     assert "pinned_models" in answer.json["message"]
+    found = dataset.ok("GET", "/api/_private/quotas")["quotas"]
+    (quota,) = [one for one in found if one["quota_kind"] == "pinned_models"]
+    assert quota["current_max_usage"] == 1
 
 
 def test_a_version_that_a_stream_uses_stays_pinned(client: Client) -> None:
@@ -368,7 +371,7 @@ def test_a_stream_takes_a_version_as_soon_as_it_is_pinned_and_not_before(client:
 
 
 def tag(client: Client, path: str, version: int, **more: Any) -> Any:
-    body = {"model_tag": {"version": version, **more}}
+    body: Any = {"model_tag": {"version": version, **more}}
     return client.ok("PUT", f"{PRIVATE}/model-tags/{path}", body)["model_tag"]
 
 

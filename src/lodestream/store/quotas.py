@@ -17,6 +17,7 @@ from lodestream.store.tables import (
     dataset_source,
     entity_def,
     label_def,
+    model,
     quota,
     source_content,
     stream,
@@ -92,8 +93,14 @@ def _fullest_source(tx: Reader) -> int:
     return tx.execute(sa.select(sa.func.max(source_content.c.comments))).scalar_one() or 0
 
 
+def _most_pinned(tx: Reader) -> int:
+    size = sa.func.count().label("size")
+    groups = sa.select(size).where(model.c.pinned).group_by(model.c.dataset_id).subquery()
+    return tx.execute(sa.select(sa.func.max(groups.c.size))).scalar_one() or 0
+
+
 # Kinds that are not here count things which this version does not have: buckets, alerts,
-# integrations; and pinned models.
+# integrations.
 _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "sources": sources.count,
     "sources_per_dataset": _fullest(dataset_source.c.dataset_id),
@@ -104,6 +111,7 @@ _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "reviewed_comments_per_dataset": _most_reviewed,
     "comments": comments.total_comments,
     "comments_per_source": _fullest_source,
+    "pinned_models": _most_pinned,
     "triggers": streams.count,
     "triggers_per_dataset": _fullest(stream.c.dataset_id),
     "users": accounts.count,
