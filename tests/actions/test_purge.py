@@ -9,22 +9,32 @@ import pytest
 import sqlalchemy as sa
 
 from lodestream.actions import purge
-from lodestream.actions.purge import purge_source
+from lodestream.actions.purge import purge_dataset, purge_source
 from lodestream.actions.verify import verify
 from lodestream.domain.errors import Conflict
 from lodestream.store.blobs import BlobStore
 from lodestream.store.db import Database
 from lodestream.store.tables import (
+    annotated_comment,
+    annotation_event,
     comment,
     comment_key,
     comment_text,
+    field_mark,
     file_claim,
     job,
+    label_mark,
+    learning,
+    model,
+    prediction,
+    rendered,
+    rendering,
     source,
     stream_exception,
 )
 from lodestream.worker.jobs import HANDLERS
 from lodestream.worker.loop import Pace, Worker
+from tests.build import make_comment, sync
 from tests.client import Client
 
 OLD, KEPT = "/api/v1/sources/acme/old", "/api/v1/sources/acme/kept"
@@ -103,3 +113,99 @@ def test_a_source_that_exists_is_never_purged(db: Database, old_key: int) -> Non
     with pytest.raises(Conflict):
         purge_source(db, kept)
     assert counts(db)["comment"] == 10
+
+
+@pytest.fixture
+def annotated(client: Client, db: Database) -> str:
+    """The id of a deleted dataset of which much was said; another one keeps what was said there."""
+    source_id = client.ok("PUT", OLD, {"source": {}})["source"]["id"]
+    sync(client, [make_comment(f"c{number}") for number in range(7)], "acme/old")
+    types = [{"name": "word", "title": "", "inherits_from": [], "trainable": False}]
+    settings = {"source_ids": [source_id], "has_sentiment": False, "entity_defs": types}
+    for name in ("gone", "kept"):
+        path = f"/api/v1/datasets/acme/{name}"
+        dataset_id = client.ok("PUT", path, {"dataset": settings})["dataset"]["id"]
+        label = {"name": "A > B", "sentiment": "positive"}
+        field = {"name": "word", "formatted_value": "x"}
+        update = {"labelling": [{"assigned": [label]}], "entities": {"assigned": [field]}}
+        for number in range(7 if name == "gone" else 2):
+            labelling = f"/api/_private/datasets/acme/{name}/labellings/{source_id}.c{number}"
+            client.ok("POST", labelling, update)
+        if name == "gone":
+            gone: str = dataset_id
+            with db.write() as tx:
+                tx.execute(sa.insert(model).values(**a_model(dataset_id)))
+                tx.execute(sa.insert(prediction).values(model=1, pos=5, scores=b""))
+                tx.execute(sa.insert(rendering).values(key=1, model=1, thresholds="[]"))
+                tx.execute(sa.insert(rendered).values(rendering=1, pos=5, body=b"[]"))
+    client.ok("DELETE", "/api/v1/datasets/acme/gone")
+    return gone
+
+
+def a_model(dataset_id: str) -> dict[str, object]:
+    texts = dict.fromkeys(("fingerprint", "labels", "definitions", "description"), "[]")
+    flags = dict.fromkeys(("has_sentiment", "pinned", "deleted", "starred"), False)
+    numbers = dict.fromkeys(("version", "trained_us", "input_us", "input_revision"), 1)
+    more = {"duration_s": 1.0, "reviewed_counts": "{}"}
+    return {"key": 1, "dataset_id": dataset_id, **texts, **flags, **numbers, **more}
+
+
+OF_DATASETS = (label_mark, field_mark, annotated_comment, annotation_event, learning, model)
+
+
+def rows_of(db: Database, dataset_id: str) -> dict[str, int]:
+    with db.read() as tx:
+        counted = sa.select(sa.func.count())
+        return {
+            table.name: tx.execute(
+                counted.select_from(table).where(table.c.dataset_id == dataset_id)
+            ).scalar_one()
+            for table in OF_DATASETS
+        }
+
+
+def test_the_worker_removes_all_of_a_deleted_dataset_and_nothing_else(
+    client: Client,
+    db: Database,
+    annotated: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(purge, "ROWS_AT_ONCE", 3)
+    kept = client.ok("GET", "/api/v1/datasets/acme/kept")["dataset"]["id"]
+    before = rows_of(db, kept)
+    assert rows_of(db, annotated)["label_mark"] == 7
+    worker = Worker(db, BlobStore(tmp_path), threading.Event(), handlers=HANDLERS)
+    while worker.run_one():
+        pass
+    assert set(rows_of(db, annotated).values()) == {0}
+    assert rows_of(db, kept) == before
+    with db.read() as tx:
+        for table in (prediction, rendering, rendered):
+            assert tx.execute(sa.select(table)).all() == []
+
+
+def test_a_dataset_that_exists_is_never_purged(client: Client, db: Database) -> None:
+    made = client.ok("PUT", "/api/v1/datasets/acme/mail", {"dataset": {}})["dataset"]
+    with pytest.raises(Conflict):
+        purge_dataset(db, made["id"])
+
+
+def test_a_purged_source_leaves_no_annotations(
+    client: Client, db: Database, old_key: int, tmp_path: Path
+) -> None:
+    kept = client.ok("GET", KEPT)["source"]["id"]
+    path = f"/api/_private/datasets/acme/mail/labellings/{kept}.c0"
+    label = {"name": "A", "sentiment": "positive"}
+    client.ok("POST", path, {"labelling": [{"assigned": [label]}]})
+    client.ok("DELETE", f"/api/v1/sources/id:{kept}")
+    worker = Worker(db, BlobStore(tmp_path), threading.Event(), handlers=HANDLERS)
+    while worker.run_one():
+        pass
+    with db.read() as tx:
+        for table in (label_mark, annotated_comment):
+            assert tx.execute(sa.select(table)).all() == []
+        # Nothing is left to learn from, which is news.
+        (row,) = tx.execute(sa.select(learning)).all()
+        assert row.revision == 3
+    assert old_key

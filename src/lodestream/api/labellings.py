@@ -11,6 +11,7 @@ from lodestream.actions import annotations as actions
 from lodestream.actions import labelling as labelling_actions
 from lodestream.actions.annotations import Delta
 from lodestream.actions.labelling import SyncedLabels
+from lodestream.actions.reset import request_reset
 from lodestream.api.annotated import (
     AnnotatedComment,
     EntitiesWire,
@@ -149,6 +150,12 @@ class UndoReply(Struct):
     comment_uid: str
     revision: int
     status: str = "ok"
+
+
+class ResetAnnotationsRequest(Struct, forbid_unknown_fields=True):
+    """To which pinned model's annotations to go back."""
+
+    model_version: Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
 class StateWire(Struct, omit_defaults=True):
@@ -341,6 +348,16 @@ def get_history(call: Call[None]) -> HistoryReply:
             )
             for one in events
         ],
+    )
+
+
+def reset_annotations(call: Call[ResetAnnotationsRequest]) -> None:
+    """Restore labels and annotations to those of a pinned model, in the background."""
+    request_reset(
+        call.service.db,
+        actor=call.actor,
+        dataset_id=named_dataset_id(call),
+        version=call.body.model_version,
     )
 
 

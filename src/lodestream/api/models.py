@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lodestream.actions import models as actions
+from lodestream.actions.reset import is_resetting
 from lodestream.api.calls import Call
 from lodestream.api.selections import readable_sources
 from lodestream.api.streams import dataset_of
@@ -115,7 +116,7 @@ class DatasetStatus(Struct):
     total_comments_with_text: int
     inference_stats_by_version: dict[str, InferenceStats]
     inference_stuck: bool
-    operation: None = None
+    operation: Literal["reset_annotations_to_model_version"] | None = None
 
 
 class DatasetStatusReply(Struct):
@@ -337,6 +338,9 @@ def _status(call: Call[Any], tx: Reader, dataset_id: str) -> DatasetStatus:
         total_comments_with_text=total,
         inference_stats_by_version=stats,
         inference_stuck=state is not None and state.failures >= STUCK_FAILURES,
+        operation=(
+            "reset_annotations_to_model_version" if is_resetting(tx, dataset_id) else None
+        ),
     )
 
 

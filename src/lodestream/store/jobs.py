@@ -54,6 +54,12 @@ def exists(tx: Reader, kind: str) -> bool:
     return tx.execute(sa.select(job.c.id).where(job.c.kind == kind).limit(1)).first() is not None
 
 
+def payloads(tx: Reader, kind: str) -> list[bytes]:
+    """Return the payloads of all jobs of a kind that are not done, the oldest first."""
+    query = sa.select(job.c.payload).where(job.c.kind == kind).order_by(job.c.id)
+    return [payload.encode() for payload in tx.execute(query).scalars()]
+
+
 def any_due(tx: Reader) -> bool:
     """Tell whether a job could be claimed now."""
     return tx.execute(_claimable(now_us())).first() is not None

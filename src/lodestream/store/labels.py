@@ -170,6 +170,11 @@ def label_rows(tx: Reader, *conditions: sa.ColumnElement[bool]) -> list[LabelRow
     ]
 
 
+def dataset_rows(tx: Reader, dataset_id: str) -> list[LabelRow]:
+    """Return the labels of all groups of a dataset."""
+    return label_rows(tx, label_def.c.dataset_id == dataset_id)
+
+
 def _delete_labels(tx: Writer, keys: Sequence[int]) -> None:
     for start in range(0, len(keys), 1024):
         chunk = keys[start : start + 1024]

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from lodestream.actions.files import collect_files
 from lodestream.actions.purge import purge_dataset, purge_source
+from lodestream.actions.reset import JOB as RESET_ANNOTATIONS
+from lodestream.actions.reset import ResetJob, reset_annotations
 from lodestream.store.blobs import BlobStore
 from lodestream.store.db import Database
 
@@ -60,6 +62,10 @@ def _purge_dataset(work: Work) -> None:
     purge_dataset(work.db, dataset_id, between=work.go_on)
 
 
+def _reset_annotations(work: Work) -> None:
+    reset_annotations(work.db, msgspec.json.decode(work.payload, type=ResetJob))
+
+
 def _collect_files(work: Work) -> float:
     collect_files(work.db, work.blobs, between=work.go_on)
     return COLLECT_EVERY_S
@@ -68,6 +74,7 @@ def _collect_files(work: Work) -> float:
 HANDLERS: Final[Mapping[str, Handler]] = {
     "purge_source": _purge_source,
     "purge_dataset": _purge_dataset,
+    RESET_ANNOTATIONS: _reset_annotations,
     "collect_files": _collect_files,
 }
 

@@ -217,6 +217,16 @@ LABELLINGS = (
         needs_project(a.DATASETS_REVIEW),
         body=labellings.SyncRequest,
     ),
+    Route(
+        "POST",
+        _PRIVATE + _DATASET + "/reset-annotations",
+        "resetAnnotationsToPreviousPinnedModel",
+        "datasets",
+        labellings.reset_annotations,
+        # It takes away labels and what others said.
+        needs_project_any(a.VOC, a.DATASETS_ADMIN),
+        body=labellings.ResetAnnotationsRequest,
+    ),
 )
 
 _LABELS = _PRIVATE + _DATASET + "/labels/{label_group_name}"
