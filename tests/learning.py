@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from lodestream.actions.learning import Learner, Pace
 from lodestream.actions.predict import Predictor
 from lodestream.domain.times import now_us
+from lodestream.ml.encoder_install import install
 from lodestream.store import annotations, learning
 from lodestream.store.db import Database, Reader
 from lodestream.store.tables import annotated_comment, comment, label_def, label_mark
 from tests.build import make_comment, make_dataset, make_source, sync
 from tests.client import Client
+from tests.ml.tiny_bert import make_bert, make_recipe, published, write_files
 
 EAGER = Pace(quiet_s=0.0)
 
@@ -123,3 +125,13 @@ def learn(db: Database, folder: Path) -> None:
             return
         time.sleep(0.01)  # a learner waits a part of the time that the last training took
     raise AssertionError("the learner does not come to rest")
+
+
+def install_tiny(folder: Path) -> Path:
+    """Install an encoder with random weights as the English one; return the folder."""
+    files = published(make_bert())
+    recipe = make_recipe(files, name="minilm", static=False)
+    install(
+        "minilm", folder, source=write_files(folder / "files", files), recipes={"minilm": recipe}
+    )
+    return folder

@@ -188,7 +188,7 @@ def test_a_pinned_version_that_a_stream_uses_is_rendered_for_it(
     make_stream(client, model={"version": 1, "label_thresholds": shown})
     learn(db, tmp_path)
     with db.read() as tx:
-        (key,) = models.list_renderings(tx)
+        ((key, _, _),) = models.list_renderings(tx)
         positions = derived.positions_of(
             tx, [one for one, _ in learning.sources_of(tx, dataset_id)]
         )

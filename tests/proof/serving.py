@@ -42,6 +42,7 @@ class Server:
             database_url=database_url,
             admin_token=TOKEN,
             log_level="warning",
+            learning=False,
         )
         self._process = _CONTEXT.Process(target=serve, args=(str(self._log), settings), daemon=True)
         self._killed = False

@@ -97,7 +97,7 @@ class Deriver:
                 for thresholds in _shown(tx, model)
                 if (key := models.find_rendering(tx, model.key, thresholds)) is not None
             }
-            unshown = [key for key in models.list_renderings(tx) if key not in wanted]
+            unshown = [key for key, _, _ in models.list_renderings(tx) if key not in wanted]
         for key in old:
             self._drop(PREDICTIONS, key)
         for key in unshown:

@@ -328,9 +328,10 @@ def find_rendering(tx: Reader, key: int, thresholds_json: str) -> int | None:
     return found
 
 
-def list_renderings(tx: Reader) -> list[int]:
-    """Return the key of every rendering."""
-    return [row.key for row in tx.execute(sa.select(rendering.c.key).order_by(rendering.c.key))]
+def list_renderings(tx: Reader) -> list[tuple[int, int, str]]:
+    """Return (key, model, thresholds) of every rendering."""
+    query = sa.select(rendering).order_by(rendering.c.key)
+    return [(row.key, row.model, row.thresholds) for row in tx.execute(query)]
 
 
 def delete_rendering(tx: Writer, key: int) -> None:
