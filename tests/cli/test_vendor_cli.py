@@ -423,3 +423,132 @@ def test_quotas(vendor: Vendor, server: ServerProcess) -> None:
     else:
         rows = [json.loads(line) for line in listed.stdout.splitlines()]
         assert 7777 in {row["hard_limit"] for row in rows}
+
+
+def annotated(comment_id: str, text: str = "Hello", **annotations: Any) -> dict[str, Any]:
+    return {**comment(comment_id, text), **annotations}
+
+
+def labels(*names: str) -> list[dict[str, str]]:
+    return [{"name": name, "sentiment": "positive"} for name in names]
+
+
+def reviewed(vendor: Vendor, source: str, dataset: str) -> dict[str, dict[str, Any]]:
+    """What the client downloads of the reviewed comments, by comment id."""
+    rows = vendor.rows("get", "comments", source, "--dataset", dataset, "--reviewed-only", "true")
+    return {row["comment"]["id"]: row for row in rows}
+
+
+def assigned(row: dict[str, Any]) -> list[str]:
+    (group,) = row["labelling"]
+    return [label["name"] for label in group["assigned"]]
+
+
+def test_annotations_are_uploaded_and_downloaded(vendor: Vendor, source: str, dataset: str) -> None:
+    given = [
+        annotated("a", labelling=[{"group": "default", "assigned": labels("A", "B > C")}]),
+        annotated("b", labelling={"assigned": labels("A"), "dismissed": labels("D")}),
+        annotated("c", labelling=[{"group": "default", "assigned": []}]),
+        annotated("d", "😀 42", entities={"assigned": [], "dismissed": []}),
+    ]
+    upload(vendor, source, *given)
+    path = vendor.write("annotations.jsonl", *given)
+    where = ("--source", source, "--dataset", dataset)
+    vendor.ok("create", "annotations", *where, "--file", path)
+
+    found = reviewed(vendor, source, dataset)
+
+    assert sorted(found) == ["a", "b"]
+    assert assigned(found["a"]) == ["A", "B > C"]
+    assert [one["name"] for one in found["b"]["labelling"][0]["dismissed"]] == ["D"]
+    names = [one["name"] for one in vendor.rows("get", "datasets", dataset)[0]["label_defs"]]
+    assert {"A", "B", "B > C", "D"} == set(names)
+
+
+def test_fields_are_uploaded_by_bytes_and_downloaded_whole(
+    vendor: Vendor, project: str, source: str
+) -> None:
+    name = f"{project}/fields"
+    types = [{"name": "order", "title": "Order", "inherits_from": [], "trainable": False}]
+    options = ("--source", source, "--entity-defs", json.dumps(types))
+    vendor.ok("create", "dataset", name, *options)
+    span = {
+        "content_part": "body",
+        "message_index": 0,
+        "utf16_byte_start": 6,
+        "utf16_byte_end": 10,
+        "char_start": 2,
+        "char_end": 4,
+    }
+    field = {"name": "order", "formatted_value": "42", "spans": [span]}
+    given = annotated("d", "😀 42", entities={"assigned": [field], "dismissed": []})
+    upload(vendor, source, given)
+    path = vendor.write("fields.jsonl", given)
+    vendor.ok("create", "annotations", "--source", source, "--dataset", name, "--file", path)
+
+    (entity,) = reviewed(vendor, source, name)["d"]["entities"]["assigned"]
+
+    assert (entity["name"], entity["formatted_value"]) == ("order", "42")
+    assert entity["spans"] == [span]
+
+
+def test_what_is_downloaded_can_be_uploaded_elsewhere(
+    vendor: Vendor, project: str, source: str, dataset: str
+) -> None:
+    given = [
+        annotated(f"c{n}", labelling=[{"group": "default", "assigned": labels("A > B")}])
+        for n in range(300)
+    ]
+    path = vendor.write("both.jsonl", *given)
+    where = ("--source", source, "--dataset", dataset)
+    vendor.ok("create", "comments", *where, "--file", path, "--yes")
+    first = reviewed(vendor, source, dataset)
+    assert len(first) == 300
+
+    vendor.ok("create", "dataset", f"{project}/second", "--source", source)
+    again = vendor.write("again.jsonl", *first.values())
+    where = ("--source", source, "--dataset", f"{project}/second")
+    vendor.ok("create", "annotations", *where, "--file", again)
+    second = reviewed(vendor, source, f"{project}/second")
+
+    assert {one: assigned(row) for one, row in second.items()} == {
+        one: assigned(row) for one, row in first.items()
+    }
+
+
+def test_a_dataset_is_copied_with_its_annotations(
+    vendor: Vendor, project: str, source: str, dataset: str
+) -> None:
+    given = annotated("a", labelling=[{"group": "default", "assigned": labels("A")}])
+    upload(vendor, source, given)
+    path = vendor.write("copied.jsonl", given)
+    vendor.ok("create", "annotations", "--source", source, "--dataset", dataset, "--file", path)
+    origin = vendor.rows("get", "datasets", dataset)[0]["id"]
+    copy = f"{project}/copy"
+    vendor.ok("create", "dataset", copy, "--source", source, "--copy-annotations-from", origin)
+
+    assert assigned(reviewed(vendor, source, copy)["a"]) == ["A"]
+
+
+def test_a_bad_annotation_is_told(vendor: Vendor, source: str, dataset: str) -> None:
+    given = annotated("a", labelling=[{"group": "default", "assigned": labels("A", "A")}])
+    upload(vendor, source, given)
+    path = vendor.write("bad.jsonl", given)
+    where = ("--source", source, "--dataset", dataset)
+
+    said = vendor.refused("create", "annotations", *where, "--file", path)
+
+    assert "400" in said
+    assert "'A' comes twice" in said
+
+
+def test_deletion_in_bulk_spares_what_was_annotated(
+    vendor: Vendor, source: str, dataset: str
+) -> None:
+    given = annotated("a", labelling=[{"group": "default", "assigned": labels("A")}])
+    upload(vendor, source, given, comment("b"))
+    path = vendor.write("spared.jsonl", given)
+    vendor.ok("create", "annotations", "--source", source, "--dataset", dataset, "--file", path)
+    vendor.ok("delete", "bulk", "--source", source, "--include-annotated=false")
+
+    assert ids_in(vendor, source) == ["a"]
