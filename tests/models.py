@@ -100,9 +100,29 @@ def add_model(
     head: bytes | None = None,
 ) -> int:
     """Publish a new version of a dataset; return its number."""
-    owner = dataset_id(client, full_name)
-    body = head or make_head(labels, examples, has_sentiment=has_sentiment)
-    with database(client).write() as tx:
+    return publish(
+        database(client),
+        dataset_id(client, full_name),
+        pinned=pinned,
+        labels=labels,
+        reviewed_counts={name: sum(name in some for _, some in examples) for name in labels},
+        has_sentiment=has_sentiment,
+        head=head or make_head(labels, examples, has_sentiment=has_sentiment),
+    )
+
+
+def publish(
+    db: Database,
+    owner: str,
+    *,
+    head: bytes,
+    pinned: bool = False,
+    labels: Sequence[str] = LABELS,
+    reviewed_counts: Mapping[str, int] = {},
+    has_sentiment: bool = False,
+) -> int:
+    """Publish a new version of the dataset with this id; return its number."""
+    with db.write() as tx:
         dataset = datasets.get(tx, owner)
         newest = models.find_newest(tx, owner)
         version = 1 if newest is None else newest.version + 1
@@ -117,9 +137,9 @@ def add_model(
             has_sentiment=has_sentiment,
             labels=tuple(labels),
             definitions=Definitions(tuple(dataset.label_groups), tuple(dataset.entity_defs)),
-            reviewed_counts={name: sum(name in some for _, some in examples) for name in labels},
+            reviewed_counts=dict(reviewed_counts),
         )
-        key = models.insert(tx, values, version=version, head=body)
+        key = models.insert(tx, values, version=version, head=head)
         models.update(tx, key, pinned=pinned)
     return version
 
@@ -185,9 +205,21 @@ def save_validation(
 ) -> None:
     """Store the validation of a version; made of `data`, but for what else is given."""
     model = find_model(client, version, full_name)
+    validate_model(database(client), model, data, thresholds=thresholds, action_uids=action_uids)
+
+
+def validate_model(
+    db: Database,
+    model: Model,
+    data: ValidationData | None = None,
+    *,
+    thresholds: Mapping[str, Thresholds] | None = None,
+    action_uids: Sequence[str] | None = None,
+) -> None:
+    """Store the validation of a version; see `save_validation`."""
     if data is None:
         data = make_data(labels=model.labels)
-    facts = replace(FACTS, dataset_id=model.dataset_id, version=version)
+    facts = replace(FACTS, dataset_id=model.dataset_id, version=model.version)
     found = validate(replace(data, facts=facts))
     encode = msgspec.json.encode
     given = thresholds
@@ -197,7 +229,7 @@ def save_validation(
             for name, one in found.thresholds.items()
             if one is not None
         }
-    with database(client).write() as tx:
+    with db.write() as tx:
         models.save_validation(
             tx,
             model.key,

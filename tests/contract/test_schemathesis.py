@@ -37,11 +37,12 @@ from lodestream.api.protocol import LodestreamProtocol
 from lodestream.api.routes import ROUTES
 from lodestream.server import make_app
 from lodestream.settings import Settings
-from lodestream.store import migrate
+from lodestream.store import migrate, models
 from lodestream.store.db import Database
 from lodestream.store.dialect import sqlite_url
 from tests.build import make_comment
 from tests.conftest import ROOT_TOKEN, make_user
+from tests.models import make_head, publish, validate_model
 
 load_all_checks()
 CHECKS = [
@@ -50,6 +51,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
+HEAD = make_head()
 KNOWN = {
     "owner": ["acme"],
     "name": ["acme", "spare"],
@@ -60,6 +62,8 @@ KNOWN = {
     "comment_id": ["c1"],
     "label_group_name": ["default"],
     "quota_kind": ["comments", "sources"],
+    "model_version": ["1", "2", "3", "live", "latest"],
+    "tag_name": ["live", "staging"],
 }
 
 
@@ -126,6 +130,7 @@ class Server:
         migrate.upgrade(db)
         make_user(db, ROOT_TOKEN, globally='["root"]')
         app = make_app(Settings(data=folder), db)
+        self._db = db
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._server = uvicorn.Server(
             uvicorn.Config(app, http=LodestreamProtocol, ws="none", log_level="critical")
@@ -148,10 +153,29 @@ class Server:
         for name, path in (("source_id", "sources"), ("dataset_id", "datasets")):
             found = self.session.get(f"{self.url}/api/v1/{path}/acme").json()[path]
             IDS[name] = found[0]["id"]
+        self._restore_models()
         username = f"somebody-{secrets.token_hex(8)}"
         user = {"user": {"username": username, "email": f"{username}@example.com"}}
         made = self.session.put(f"{self.url}/api/_private/users", json=user).json()
         IDS["user_id"] = made["user"]["id"]
+
+    def _restore_models(self) -> None:
+        """Make three versions, of which the first is pinned and the first two are validated."""
+        owner, uid = IDS["dataset_id"], f"{IDS['source_id']}.c1"
+        with self._db.read() as tx:
+            known = models.list_models(tx, owner)
+        while len(known) < 3:
+            publish(self._db, owner, head=HEAD, pinned=not known)
+            with self._db.read() as tx:
+                known = models.list_models(tx, owner)
+            if len(known) < 3:
+                validate_model(self._db, known[0], action_uids=[uid])
+        with self._db.read() as tx:
+            IDS["training_action_id"] = models.list_actions(tx, known[-1].key)[0].id
+        IDS["comment_uid"] = uid
+        tag = {"model_tag": {"version": 1}}
+        path = "/api/_private/datasets/acme/support/model-tags/live"
+        self.session.put(self.url + path, json=tag)
 
     def stop(self) -> None:
         self.session.close()
