@@ -30,6 +30,10 @@ serve *args: install
 bench *args: install
     {{python}} -m bench {{args}}
 
+# How well the learning head learns; writes docs/explain/accuracy.md
+accuracy *args: install
+    {{python}} -m bench.accuracy {{args}}
+
 # The generated pages of docs/reference
 docs: install
     scripts/docs

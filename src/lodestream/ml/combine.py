@@ -26,7 +26,6 @@ _PRIOR = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
 _FIRMNESS = np.array([20.0, 5.0, 5.0, 20.0, 1.0])
 _LEAST = np.array([0.3, 0.0, 0.0, -2.0, -8.0])
 _MOST = np.array([2.0, 1.5, 1.5, 0.0, 8.0])
-_EVIDENCE = 5
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,11 @@ class Combination:
 
     Attributes
     ----------
-    weights : ndarray of float64, shape (5,)
-        Of the label's own logit, nearness by vector, nearness by words, rivals, and 1.
+    weights : ndarray of float64, shape (2, 5)
+        Of the label's own logit, nearness by vector, nearness by words, rivals, and 1; for labels
+        without rivals, and for those that compete.
     competes : ndarray of bool, shape (n_labels,)
-        Labels that exclude one another: those without children.
+        Labels that exclude one another; none where texts have several labels.
     """
 
     weights: NDArray[np.float64]
@@ -50,13 +50,14 @@ class Combination:
         near: tuple[NDArray[np.floating] | None, NDArray[np.floating] | None],
     ) -> NDArray[np.float64]:
         """Return the logits of texts, shape (n, n_labels)."""
-        total = self.weights[0] * own.astype(np.float64) + self.weights[4]
-        for weight, part in zip(self.weights[1:3], near, strict=True):
-            if part is not None and weight:
+        weights = self.weights[self.competes.astype(np.intp)].T
+        total = weights[0] * own.astype(np.float64) + weights[4]
+        for weight, part in zip(weights[1:3], near, strict=True):
+            if part is not None:
                 total += weight * part
-        if self.weights[3]:
-            total += self.weights[3] * rivals(own, self.competes)
-        return total
+        if self.competes.any():
+            total += weights[3] * rivals(own, self.competes)
+        return np.asarray(total, np.float64)
 
 
 def rivals(own: NDArray[np.floating], competes: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -98,10 +99,11 @@ def pooled_loss(
     slope, intercept, loss = pooled_sigmoid(score, truth, weight)
     if competes is None:
         return loss
-    own = slope * score.astype(np.float64) + intercept
-    evidence = np.stack([own, rivals(own, competes), np.ones_like(own)], axis=-1).reshape(-1, 3)
+    own = slope * score[:, competes].astype(np.float64) + intercept
+    against = rivals(own, np.ones(own.shape[1], np.bool_))
+    evidence = np.stack([own, against, np.ones_like(own)], axis=-1).reshape(-1, 3)
     some = np.array([True, False, False, True, True])
-    y, w = truth.ravel().astype(np.float64), weight.ravel().astype(np.float64)
+    y, w = (part[:, competes].ravel().astype(np.float64) for part in (truth, weight))
     weights = fit_logistic(evidence, y, w, prior=_PRIOR[some], firmness=_FIRMNESS[some])
     p = sigmoid(evidence @ weights)
     return float(-(w @ (y * np.log(p) + (1 - y) * np.log1p(-p))) / max(w.sum(), 1.0))
@@ -127,25 +129,34 @@ def fit(
     leaves : ndarray of bool, shape (n_labels,)
         Labels without children.
     """
-    used = np.array([True, near[0] is not None, near[1] is not None, False, True])
-    parts = [own, *near, None, np.ones((1, 1))]
-    if almost_single(truth * weight, leaves):
-        used[3], parts[3] = True, rivals(own, leaves)
-    chosen = weight.ravel() > 0
-    evidence = np.stack(
+    competes = leaves if almost_single(truth * weight, leaves) else np.zeros_like(leaves)
+    against = rivals(own, competes) if competes.any() else None
+    weights = np.stack(
         [
-            np.broadcast_to(part, own.shape).ravel()[chosen].astype(np.float64)
-            for part in parts
-            if part is not None
-        ],
-        axis=1,
+            _fit_group((own, *near, None), truth, weight, ~competes),
+            _fit_group((own, *near, against), truth, weight, competes),
+        ]
     )
-    weights = np.zeros(_EVIDENCE)
+    return Combination(np.clip(weights, _LEAST, _MOST), competes)
+
+
+def _fit_group(
+    parts: tuple[NDArray[np.floating] | None, ...],
+    truth: NDArray[np.floating],
+    weight: NDArray[np.floating],
+    group: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Fit the weights of the evidence there is, on some of the labels; the others are 0."""
+    chosen = weight[:, group].ravel() > 0
+    used = np.array([*(part is not None for part in parts), True])
+    columns = [part[:, group].ravel()[chosen] for part in parts if part is not None]
+    evidence = np.stack([*columns, np.ones(int(chosen.sum()))], axis=1).astype(np.float64)
+    weights = np.zeros(len(used))
     weights[used] = fit_logistic(
         evidence,
-        truth.ravel()[chosen].astype(np.float64),
-        weight.ravel()[chosen].astype(np.float64),
+        truth[:, group].ravel()[chosen].astype(np.float64),
+        weight[:, group].ravel()[chosen].astype(np.float64),
         prior=_PRIOR[used],
         firmness=_FIRMNESS[used],
     )
-    return Combination(np.clip(weights, _LEAST, _MOST), leaves)
+    return weights

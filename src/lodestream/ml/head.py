@@ -67,7 +67,10 @@ class HeadSettings:
     Attributes
     ----------
     search_rows : int
-        The kernel is chosen on at most this many texts.
+        The kernel is searched for on at most this many texts.
+    final_rows : int
+        The best kernel of each sharpness is judged again on at most this many: the more texts, the
+        sharper a kernel may be.
     exact_rows : int
         Up to this many texts every text supports the model; above, `landmarks` do.
     landmarks : int
@@ -81,6 +84,7 @@ class HeadSettings:
     """
 
     search_rows: int = 1000
+    final_rows: int = 3000
     exact_rows: int = 8000
     landmarks: int = 4000
     platt_strength: float = 30.0
@@ -214,34 +218,72 @@ def _choose(
     with_vectors = rows.vectors is not None
     best = Kernel(1.0, 0.3, 0.5) if with_vectors else Kernel(0.0, 1.0, 0.5)
     strength = 0.1
-    given = (truth > 0).any(0)
+    given: NDArray[np.bool_] = np.asarray((truth > 0).any(0), np.bool_)
     if len(rows) < _FEWEST or not given.any():
         return best, strength
-    chosen = _sample(truth, settings.search_rows)
-    parts, target, seen = Parts.of(rows[chosen]), truth[chosen][:, given], known[chosen][:, given]
-    weight = seen.astype(np.float32)
-    tips = leaves(labels)[given]
-    competes = tips if combine.almost_single(target, tips) else None
-    losses: dict[tuple[Kernel, float], float] = {}
-
-    def loss(kernel: Kernel, ridge_strength: float) -> float:
-        key = (kernel, ridge_strength)
-        if key not in losses:
-            inverse = ridge.inverse(parts.gram(kernel), ridge_strength)
-            fit = ridge.solve(inverse, target, seen)
-            losses[key] = combine.pooled_loss(fit.held_out, target, weight, competes)
-            progress(min(1.0, len(losses) / _USUAL_CANDIDATES))
-        return losses[key]
-
+    tips = leaves(labels) & given
+    judge = _Judge(rows, truth, known, given, tips, settings.search_rows)
     for candidates in _steps(with_vectors):
         # The first of equals wins, so the order of candidates decides, not the order of a set.
-        tried = [(loss(*at), at) for at in candidates(best, strength)]
+        tried = []
+        for at in candidates(best, strength):
+            tried.append((judge(*at), at))
+            progress(min(1.0, len(judge.losses) / _USUAL_CANDIDATES))
+        best, strength = min(tried, key=lambda pair: pair[0])[1]
+    if len(rows) > settings.search_rows:
+        finalists = judge.best_of_each_sharpness()
+        judge = _Judge(rows, truth, known, given, tips, settings.final_rows)
+        tried = []
+        for at in finalists:
+            tried.append((judge(*at), at))
+            progress(1.0)
         best, strength = min(tried, key=lambda pair: pair[0])[1]
     return best, strength
 
 
+class _Judge:
+    """Measures candidates by the loss of their leave-one-out scores on some of the texts."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        truth: NDArray[np.float32],
+        known: NDArray[np.bool_],
+        given: NDArray[np.bool_],
+        tips: NDArray[np.bool_],
+        size: int,
+    ) -> None:
+        chosen = _sample(truth, size)
+        self.losses: dict[_Candidate, float] = {}
+        self._parts = Parts.of(rows[chosen])
+        self._truth, self._known = truth[chosen][:, given], known[chosen][:, given]
+        self._weight = self._known.astype(np.float32)
+        single = combine.almost_single(self._truth, tips[given])
+        self._competes = tips[given] if single else None
+
+    def __call__(self, kernel: Kernel, strength: float) -> float:
+        """Return the loss of a candidate; each is measured once."""
+        key = (kernel, strength)
+        if key not in self.losses:
+            inverse = ridge.inverse(self._parts.gram(kernel), strength)
+            fit = ridge.solve(inverse, self._truth, self._known)
+            self.losses[key] = combine.pooled_loss(
+                fit.held_out, self._truth, self._weight, self._competes
+            )
+        return self.losses[key]
+
+    def best_of_each_sharpness(self) -> list[_Candidate]:
+        """Return the best candidate of each sharpness, in rising order."""
+        best: dict[float, tuple[float, _Candidate]] = {}
+        for candidate, loss in self.losses.items():
+            sharpness = candidate[0].sharpness
+            if sharpness not in best or loss < best[sharpness][0]:
+                best[sharpness] = (loss, candidate)
+        return [best[sharpness][1] for sharpness in sorted(best)]
+
+
 _FEWEST = 4
-_USUAL_CANDIDATES = 20
+_USUAL_CANDIDATES = 24
 
 _Candidate = tuple[Kernel, float]
 

@@ -64,12 +64,15 @@ def solve(
     corner = gram(kernel, marks).astype(np.float64)
     corner.flat[:: len(corner) + 1] += _JITTER
     root = linalg.cholesky(corner, lower=True, overwrite_a=True, check_finite=False)
-    squares = np.zeros((len(chosen), len(chosen)))
+    squares = np.zeros((len(chosen), len(chosen)), order="F")
     sums = np.zeros((len(chosen), target.shape[1]))
     for at, block in _blocks(kernel, rows, marks):
-        squares += block.T @ block
-        sums += block.T @ centred[at : at + _BLOCK]
+        wide = block.astype(np.float64)
+        # In single precision the noise, magnified by the inverse of the corner, would be seen.
+        squares = linalg.blas.dsyrk(1.0, wide.T, beta=1.0, c=squares, lower=1, overwrite_c=1)
+        sums += wide.T @ centred[at : at + _BLOCK]
         progress(0.5 * at / len(rows))
+    squares = np.tril(squares) + np.tril(squares, -1).T
     inverse_factor, probes = _factor(root, squares, strength)
     dual = _dual(root, inverse_factor, sums)
     held_out = np.empty_like(centred)
