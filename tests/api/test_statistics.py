@@ -273,7 +273,9 @@ def test_the_time_series_counts_in_the_zone_that_is_asked_for(client: Client) ->
         found = statistics(client, label_timeseries=True, time_resolution=resolution)
         assert found["timezone"] == "Europe/Berlin"
         rows = found["label_timeseries"]
-        assert [(row["timestamp_str"], row["expected_count_any"]) for row in rows] == expected
+        counts = {row["timestamp_str"]: row["expected_count_any"] for row in rows}
+        assert [(day, count) for day, count in counts.items() if count] == expected
+        assert len(counts) > len(expected) or resolution == "day"
 
 
 def test_the_time_series_reaches_the_ends_of_the_calendar(client: Client) -> None:
@@ -457,6 +459,7 @@ def test_a_summary_tells_by_what_comments_can_be_filtered(client: Client) -> Non
                 "name": "A",
                 "title": "An A",
                 "unfiltered_assigned": {"positive": 0, "negative": 0},
+                "filtered": {"positive": 0.0, "negative": 0.0},
             }
         ],
         "entity_defs": [{"id": dataset["entity_defs"][0]["id"], "unfiltered_assigned": 0}],

@@ -73,6 +73,7 @@ class Counter:
         self._scan: Scan | None = None
         self.labels = with_parents(query.label_names(tx, dataset_id).values())
         """The labels of the dataset, each after the one above it."""
+        self._volumes: dict[str, Volume] | None = None
 
     @property
     def scan(self) -> Scan:
@@ -82,14 +83,11 @@ class Counter:
         return self._scan
 
     def count(self) -> dict[str, Volume]:
-        """Return the volume of every label."""
-        from lodestream.ml.volumes import shown
-
-        if not self.labels:
-            return {}
-        sums = self._sums((), ())
-        pairs = zip(shown(sums.positive), shown(sums.negative), strict=True)
-        return {name: Volume(*pair) for name, pair in zip(self.labels, pairs, strict=True)}
+        """Return the volume of every label; counted once, by this or by `count_by`."""
+        if self._volumes is None:
+            self._sums((), ())
+        assert self._volumes is not None
+        return self._volumes
 
     def count_by(self, groupings: Sequence[Groups], labels: Sequence[str]) -> list[GroupVolumes]:
         """Return the volumes of some labels in the groups of each grouping; unknown ones are 0."""
@@ -122,25 +120,26 @@ class Counter:
     def _sums(self, columns: Sequence[int], groupings: Sequence[Groups]) -> Sums:
         import numpy as np
 
-        from lodestream.ml.volumes import Sums, sides
+        from lodestream.ml.volumes import Sums, shown, sides
 
         sums = Sums(len(self.labels), columns, groupings)
         reviewed: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         for part in self._reviews():
             sums.add(part.positions, part.positive, part.negative)
             reviewed.append(part.positions)
-        if self._model is None:
-            return sums
-        there = self.scan.positions
-        unreviewed = there[~np.isin(there, np.concatenate(reviewed), assume_unique=True)]
-        columns_of = self._columns(self._model)
-        for scored in scanning.scores(self._tx, self._model, unreviewed):
-            positive, negative = sides(scored.probability, scored.sentiment)
-            sums.add(
-                unreviewed[scored.places],
-                _rearranged(positive, columns_of),
-                None if negative is None else _rearranged(negative, columns_of),
-            )
+        if self._model is not None and self.labels:
+            there = self.scan.positions
+            unreviewed = there[~np.isin(there, np.concatenate(reviewed), assume_unique=True)]
+            columns_of = self._columns(self._model)
+            for scored in scanning.scores(self._tx, self._model, unreviewed):
+                positive, negative = sides(scored.probability, scored.sentiment)
+                sums.add(
+                    unreviewed[scored.places],
+                    _rearranged(positive, columns_of),
+                    None if negative is None else _rearranged(negative, columns_of),
+                )
+        totals = zip(self.labels, shown(sums.positive), shown(sums.negative), strict=True)
+        self._volumes = {name: Volume(up, down) for name, up, down in totals}
         return sums
 
     def _columns(self, model: Model) -> list[int]:
@@ -178,3 +177,13 @@ def _rearranged(values: NDArray[np.float64], columns: Sequence[int]) -> NDArray[
         return values
     # What the model does not know gets a column of zeros, which stands behind all others.
     return np.pad(values, ((0, 0), (0, 1)))[:, list(columns)]
+
+
+def count_assigned(tx: Reader, dataset_id: str, selection: Selection) -> dict[str, tuple[int, int]]:
+    """Return how many comments people gave each label, as (positive, negative); 0 left out."""
+    counts: dict[str, tuple[int, int]] = {}
+    for one in query.assigned_labels(tx, dataset_id, selection):
+        for name, is_negative in one.labels.items():
+            up, down = counts.get(name, (0, 0))
+            counts[name] = (up, down + 1) if is_negative else (up + 1, down)
+    return counts

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, get_args
 
+import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from lodestream.actions.groupings import EmailProperty, by_participants
+from lodestream.actions.volumes import Counter, Volume, count_assigned
 from lodestream.api.calls import Call
 from lodestream.api.datasets import named_dataset, named_dataset_id
 from lodestream.api.selections import readable_sources, select_in_dataset
 from lodestream.domain.attributes import AttributeFilters
+from lodestream.domain.comments import attachments_of
+from lodestream.domain.datasets import Dataset
 from lodestream.domain.errors import InvalidInput
 from lodestream.domain.labels import DEFAULT_GROUP, LabelName, decode_label
+from lodestream.domain.validation import LabelHealth
+from lodestream.store import models, streams
 from lodestream.store import statistics as store
+from lodestream.store.attribute_filters import threshold_of
+from lodestream.store.breakdowns import count_fields, exception_types
+from lodestream.store.comments import read_fronts
 from lodestream.store.db import Reader
-from lodestream.store.label_counts import NO_COUNT, LabelCount, count_fields, count_labels
+from lodestream.store.query import newest, newest_of_threads
 from lodestream.store.statistics import PropertyCount, Selection
 
 MOST_VALUES: Final = 256
 """Most values of a property in a summary; clients then let people type the value."""
+
+
+MOST_WITH_ATTACHMENTS: Final = 4096
+"""Of this many of the newest comments the types of attachments are told."""
+
+# A recipient in whichever list is counted, but not listed here.
+_EMAIL_PROPERTIES: Final[tuple[EmailProperty, ...]] = tuple(
+    name for name in get_args(EmailProperty) if name != "recipient"
+)
 
 
 class SummaryRequest(Struct, forbid_unknown_fields=True):
@@ -65,12 +85,40 @@ class AssignedCounts(Struct):
     negative: int = 0
 
 
-class SummaryLabel(Struct):
-    """A label, and how many comments it is assigned to."""
+class FilteredCounts(Struct):
+    """How many of the comments that pass the filters are expected to have a label."""
+
+    positive: float
+    negative: float
+
+
+class SummaryLabel(Struct, omit_defaults=True):
+    """A label, how many comments people gave it, and how many are expected to have it.
+
+    `threshold` is the probability from which it counts as predicted, if there is a model; `health`
+    is that of the newest version that was validated.
+    """
 
     name: str
     unfiltered_assigned: AssignedCounts
     title: str
+    filtered: FilteredCounts
+    threshold: float | UnsetType = UNSET
+    health: LabelHealth | UnsetType = UNSET
+
+
+class EmailValues(Struct):
+    """The most frequent senders or recipients, or their domains."""
+
+    too_many_values: bool
+    values: list[Value]
+
+
+class ExceptionTypes(Struct):
+    """The types under which comments are exceptions of a stream."""
+
+    display_name: str
+    types: list[str]
 
 
 class FieldTypeSummary(Struct):
@@ -80,8 +128,12 @@ class FieldTypeSummary(Struct):
     unfiltered_assigned: int = 0
 
 
-class Summary(Struct):
-    """What a dataset contains."""
+class Summary(Struct, omit_defaults=True):
+    """What a dataset contains.
+
+    `trigger_exceptions` are by stream. The attachments' extensions are by content type, the common
+    ones, and by extension.
+    """
 
     user_properties: Properties
     labels: list[SummaryLabel]
@@ -92,6 +144,8 @@ class Summary(Struct):
     annotation_metadata: dict[str, int]
     attachments_common_types_extensions: dict[str, list[str]]
     attachments_file_extensions: dict[str, list[str]]
+    email_properties: dict[EmailProperty, EmailValues] | UnsetType = UNSET
+    trigger_exceptions: dict[str, ExceptionTypes] | UnsetType = UNSET
 
 
 class SummaryReply(Struct):
@@ -160,7 +214,10 @@ class PropertyReply(Struct):
 
 
 def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
-    """Return what a dataset contains: by what its comments may be filtered."""
+    """Return what a dataset contains: by what its comments may be filtered.
+
+    With `thread_mode` each thread counts once, by its newest comment that passes the filters.
+    """
     body = call.body
     dataset = named_dataset(call)
     with call.service.db.read() as tx:
@@ -173,35 +230,16 @@ def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
             where="filter",
             label_filter=body.label_filter,
         )
+        if body.thread_mode:
+            selection = newest_of_threads(selection)
         found = store.count_properties(tx, selection, most_values=MOST_VALUES)
         sources = readable_sources(call, tx, dataset.id)
         everything = _everything(call, tx, dataset.id)
-        assigned = count_labels(tx, dataset.id, everything)
         fields = count_fields(tx, dataset.id, everything.keys)
-    default = next(group for group in dataset.label_groups if group.name == DEFAULT_GROUP)
-    labels = [decode_label(label) for label in default.label_defs]
-    return SummaryReply(
-        Summary(
-            user_properties=Properties(
-                [
-                    StringProperty(
-                        one.full_name,
-                        one.cardinality > MOST_VALUES,
-                        [Value(value) for value, _ in one.values],
-                    )
-                    for one in found
-                    if _is_string(one)
-                ],
-                [NumberProperty(one.full_name) for one in found if not _is_string(one)],
-            ),
-            labels=[
-                SummaryLabel(
-                    label.name,
-                    _assigned(assigned.get(label.name, NO_COUNT)),
-                    label.title,
-                )
-                for label in labels
-            ],
+        by_type, by_extension = _attachments(tx, selection)
+        summary = Summary(
+            user_properties=_properties(found),
+            labels=_labels(tx, dataset, selection, everything),
             entity_defs=[
                 FieldTypeSummary(one.id, fields.get(one.id, 0)) for one in dataset.entity_defs
             ],
@@ -209,14 +247,113 @@ def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
             source_kinds=sorted({source.kind for source in sources}),
             source_names=[source.name for source in sources],
             annotation_metadata={},
-            attachments_common_types_extensions={},
-            attachments_file_extensions={},
+            attachments_common_types_extensions=by_type,
+            attachments_file_extensions=by_extension,
+            email_properties=_participants(tx, selection) or UNSET,
+            trigger_exceptions=_exceptions(tx, dataset.id) or UNSET,
         )
+    return SummaryReply(summary)
+
+
+def _properties(found: Sequence[PropertyCount]) -> Properties:
+    return Properties(
+        [
+            StringProperty(
+                one.full_name,
+                one.cardinality > MOST_VALUES,
+                [Value(value) for value, _ in one.values],
+            )
+            for one in found
+            if _is_string(one)
+        ],
+        [NumberProperty(one.full_name) for one in found if not _is_string(one)],
     )
 
 
-def _assigned(count: LabelCount) -> AssignedCounts:
-    return AssignedCounts(count.positive, count.negative)
+def _labels(
+    tx: Reader, dataset: Dataset, selection: Selection, everything: Selection
+) -> list[SummaryLabel]:
+    default = next(group for group in dataset.label_groups if group.name == DEFAULT_GROUP)
+    assigned = count_assigned(tx, dataset.id, everything)
+    expected = Counter(tx, dataset.id, selection).count()
+    model = models.find_newest(tx, dataset.id)
+    least = {} if model is None else models.thresholds(tx, model.key)
+    health = _health(tx, dataset.id)
+    labels = []
+    for label in map(decode_label, default.label_defs):
+        volume = expected.get(label.name, Volume())
+        one = SummaryLabel(
+            label.name,
+            AssignedCounts(*assigned.get(label.name, (0, 0))),
+            label.title,
+            FilteredCounts(volume.positive, volume.negative),
+        )
+        if model is not None:
+            one.threshold = threshold_of(least.get(label.name))
+        if label.name in health:
+            one.health = health[label.name]
+        labels.append(one)
+    return labels
+
+
+class _Validated(Struct):
+    health: LabelHealth
+
+
+class _Validation(Struct):
+    labels: dict[str, _Validated] = {}
+
+
+def _health(tx: Reader, dataset_id: str) -> dict[str, LabelHealth]:
+    """Return the health of labels, by the newest version that was validated."""
+    model = models.find_newest(tx, dataset_id, validated=True)
+    body = None if model is None else models.validation(tx, model.key)
+    if body is None:
+        return {}
+    found = msgspec.json.decode(body, type=_Validation)
+    return {name: one.health for name, one in found.labels.items()}
+
+
+def _participants(tx: Reader, selection: Selection) -> dict[EmailProperty, EmailValues]:
+    wanted = dict.fromkeys(_EMAIL_PROPERTIES, (MOST_VALUES + 1, None))
+    return {
+        name: EmailValues(
+            len(one.names) > MOST_VALUES, [Value(value) for value in one.names[:MOST_VALUES]]
+        )
+        for name, one in by_participants(tx, selection, wanted).items()
+        if one.names
+    }
+
+
+def _attachments(
+    tx: Reader, selection: Selection
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the extensions of attachments by content type, and content types by extension.
+
+    They stand in the texts of comments only, so only the newest comments are looked at.
+    """
+    places = newest(tx, selection, after=None, limit=MOST_WITH_ATTACHMENTS)
+    by_type: dict[str, set[str]] = {}
+    by_extension: dict[str, set[str]] = {}
+    for front in read_fronts(tx, [pos for _, pos in places]).values():
+        for one in attachments_of(front):
+            extension = one.name.rpartition(".")[2].lower() if "." in one.name else ""
+            if extension:
+                by_type.setdefault(one.content_type, set()).add(extension)
+                by_extension.setdefault(extension, set()).add(one.content_type)
+    return (
+        {name: sorted(found) for name, found in sorted(by_type.items())},
+        {name: sorted(found) for name, found in sorted(by_extension.items())},
+    )
+
+
+def _exceptions(tx: Reader, dataset_id: str) -> dict[str, ExceptionTypes]:
+    names = {one.id: one.title or one.name for one in streams.list_streams(tx, [dataset_id])}
+    found: dict[str, ExceptionTypes] = {}
+    for stream_id, kind in exception_types(tx, list(names)):
+        one = found.setdefault(stream_id, ExceptionTypes(names[stream_id], []))
+        one.types.append(kind)
+    return found
 
 
 def user_properties(call: Call[None]) -> PropertiesReply:

@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, partial
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -224,3 +224,46 @@ def presence_marks(role: Role) -> list[str]:
 def domain_presence_mark(role: Role) -> str:
     """Return the mark of any address with a domain."""
     return ADDRESS_TAGS[ROLES.index(role)]
+
+
+class Person(NamedTuple):
+    """A participant as filters see it: folded, without a name; a text may have no domain."""
+
+    role: Role
+    address: str
+    domain: str | None
+    organisation: str | None
+
+
+_TAG: Final = re.compile("[\x90-\x9b]")
+
+
+@lru_cache(maxsize=16_384)
+def _person(entry: str) -> Person | None:
+    match = _TAG.search(entry)
+    if match is None:
+        return None
+    kind, index = divmod(ord(match[0]) - ord(ADDRESS_TAGS[0]), len(ROLES))
+    before, rest = entry[: match.start()], entry[match.end() :]
+    if kind == 0:
+        local, _, subdomain = before.rpartition("@")
+        address = f"{local.replace(INNER_AT, '@')}@{subdomain}{rest}"
+        return Person(ROLES[index], address, subdomain + rest, rest)
+    # The full form of an address stands beside it.
+    return Person(ROLES[index], rest, None, None) if kind == 1 else None
+
+
+def people_in(participants: str) -> Iterator[Person]:
+    """Return the participants of a comment from the member `p` of its facets."""
+    for entry in participants.split(SEPARATOR):
+        if entry and (person := _person(entry)) is not None:
+            yield person
+
+
+def number_of(key: str) -> float:
+    """Return the number whose key among the facets this is."""
+    bits = int(key, 16)
+    return float(_unpack((bits ^ (_SIGN if bits >= _SIGN else _ALL)).to_bytes(8, "big"))[0])
+
+
+_unpack = struct.Struct(">d").unpack

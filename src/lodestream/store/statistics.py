@@ -148,28 +148,8 @@ def count_by_source(tx: Reader, selection: Selection) -> dict[int, int]:
     return counts
 
 
-def count_by_quarter(tx: Reader, selection: Selection) -> list[tuple[int, int]]:
-    """Return (quarter of an hour since 1970, number of comments) for those that have any."""
-    quarter = floor_quarter().label("quarter")
-    query: sa.Executable = (
-        sa.select(quarter, sa.func.count())
-        .where(*selection.where())
-        .group_by(quarter)
-        .order_by(quarter)
-    )
-    return [(row[0], row[1]) for row in _rows(tx, query)]
-
-
 def _rows(tx: Reader, query: sa.Executable) -> Sequence[Any]:
     return tx.execute(query).all()
-
-
-def floor_quarter() -> sa.ColumnElement[int]:
-    """Return the quarter of an hour since 1970 that a comment's timestamp lies in."""
-    # Integer division rounds towards zero in SQL, and timestamps before 1970 are negative.
-    length = sa.literal(QUARTER_US, sa.BigInteger)
-    rest = ((comment.c.timestamp_us % length) + length) % length
-    return (comment.c.timestamp_us - rest) // length
 
 
 def count_properties(
