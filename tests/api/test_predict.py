@@ -15,9 +15,11 @@ from lodestream.domain.times import format_us
 from lodestream.ml.scores import shown_probability
 from tests.build import (
     DATASET,
+    fetch,
     make_comment,
     make_dataset,
     make_source,
+    make_stream,
     set_sources,
     sync,
 )
@@ -691,3 +693,16 @@ def test_every_answer_is_json_that_any_reader_takes(dataset: Client) -> None:
             raise AssertionError(name)
 
         json.loads(answer.content, parse_constant=refuse)
+
+
+# Streams
+
+
+def test_a_stream_and_both_calls_say_the_same_to_the_last_digit(dataset: Client) -> None:
+    make_stream(dataset, model={"version": 1})
+    texts = [*(text for text, _ in EXAMPLES), "", "🚀"]
+    uids = [uid for at, text in enumerate(texts) for uid in upload(dataset, f"c{at}", text=text)]
+    streamed = [one["labels"] for one in fetch(dataset)["results"]]
+    answered = predict_comments(dataset, *uids, threshold=0.0)["predictions"]
+    assert [one["labels"] for one in answered] == streamed
+    assert predict(dataset, *texts, threshold=0.0)["predictions"] == streamed
