@@ -10,10 +10,11 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from lodestream.actions import datasets as actions
-from lodestream.api.annotated import LabelWire, labelling_wire
+from lodestream.api.annotated import LabelWire, Predicted, labelling_wire
 from lodestream.api.calls import Call
 from lodestream.api.comments import shown, with_annotation_mark
 from lodestream.api.datasets import named_dataset
+from lodestream.api.predicted import newest_predictions, newest_sentiments
 from lodestream.api.selections import readable_sources
 from lodestream.domain.annotations import NOTHING, State
 from lodestream.domain.comments import key_hash, source_tag
@@ -138,6 +139,8 @@ def _exported(
     fronts = comment_store.read_fronts(tx, positions)
     annotated = comment_store.annotated(tx, positions)
     states = read_states(tx, dataset.id, positions)
+    predicted = newest_predictions(call, tx, dataset.id, positions)
+    totals = newest_sentiments(tx, dataset.id, positions) if dataset.has_sentiment else {}
     threads: dict[int, ThreadProperties | None] = {}
     by_source: dict[int, list[int]] = {}
     for pos, source in page:
@@ -152,7 +155,7 @@ def _exported(
                 )
             ),
             _annotations(states[pos].state if pos in states else NOTHING, dataset),
-            Predictions([], Sentiment() if dataset.has_sentiment else UNSET),
+            _predictions(predicted.get(pos), totals.get(pos), dataset),
             threads[pos] or UNSET,
         )
         for pos, source in page
@@ -167,6 +170,12 @@ def _annotations(state: State, dataset: Dataset) -> Annotations:
         return Annotations(ExportedLabels(labels))
     total = sum(-1 if mark.negative else 1 for mark in state.assigned)
     return Annotations(ExportedLabels(labels), Sentiment(total / len(labels) if labels else 0.0))
+
+
+def _predictions(predicted: Predicted | None, total: float | None, dataset: Dataset) -> Predictions:
+    """Return what the newest model predicts; the sentiment is that of all labels together."""
+    labels = [] if predicted is None else predicted.labels
+    return Predictions(labels, Sentiment(total or 0.0) if dataset.has_sentiment else UNSET)
 
 
 def _positions(

@@ -46,6 +46,20 @@ def newest_predictions(
     }
 
 
+def newest_sentiments(tx: Reader, dataset_id: str, positions: Iterable[int]) -> dict[int, float]:
+    """Return how positive comments are as a whole, from -1 to 1, by the newest model's scores.
+
+    Only comments whose scores are kept, and of a model that knows sentiments.
+    """
+    model = models.find_newest(tx, dataset_id)
+    if model is None or not model.has_sentiment:
+        return {}
+    from lodestream.ml.scores import total_sentiments
+
+    found = derived.PREDICTIONS.read(tx, model.key, positions)
+    return dict(zip(found, total_sentiments(list(found.values()), len(model.labels)), strict=True))
+
+
 def scores_of(
     call: Call[Any], tx: Reader, model: Model, fronts: Mapping[int, bytes]
 ) -> dict[int, bytes]:
