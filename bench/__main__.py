@@ -14,7 +14,17 @@ from types import FrameType
 from bench import machine, report
 from bench.bench import Bench, Figure
 from bench.client import WrongAnswer
-from bench.scenarios import databases, encoding, fetch, filters, ingest, million, peers, sources
+from bench.scenarios import (
+    databases,
+    encoding,
+    fetch,
+    filters,
+    ingest,
+    million,
+    peers,
+    predictions,
+    sources,
+)
 from bench.servers import Skipped
 
 _SCENARIOS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -25,6 +35,7 @@ _SCENARIOS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "filters": filters.run,
     "sources": sources.run,
     "databases": databases.run,
+    "predictions": predictions.run,
 }
 _LARGE = {"million": million.run}
 

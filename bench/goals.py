@@ -45,6 +45,7 @@ GOALS = {
     "million/head": Goal("a million rows / ten thousand: fetch at the head", 0.85, 0.97),
     "million/middle": Goal("a million rows / ten thousand: fetch in the middle", 0.85, 0.97),
     "million/tail": Goal("a million rows / ten thousand: fetch at the tail", 0.85, 0.97),
+    "predictions/1024": Goal("fetch with predictions / without, at 1024", 0.8, 0.9),
     "gzip": Goal("gzip cycle / identity cycle at 1024", 0.6, 0.85),
     "filter/property": Goal(
         "time of a comment examined by a filter that passes 1 % / of one fetched without",

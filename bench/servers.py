@@ -95,8 +95,10 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def serve(*, postgres: Postgres | None = None) -> Iterator[Server]:
+def serve(*, postgres: Postgres | None = None, learning: bool = False) -> Iterator[Server]:
     """Run a server on a free port, with a data folder of its own; stop it and remove both.
+
+    It learns, in a process beside it, only if told to.
 
     Raises DidNotStart with the end of its log.
     """
@@ -105,6 +107,7 @@ def serve(*, postgres: Postgres | None = None) -> Iterator[Server]:
         port = machine.free_port()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LODESTREAM_")}
         environment["LODESTREAM_ADMIN_TOKEN"] = token
+        environment["LODESTREAM_LEARNING"] = str(learning).lower()
         command = [sys.executable, "-m", "lodestream", "serve", "--host", "127.0.0.1"]
         command += ["--port", str(port), "--data", str(folder / "data")]
         if postgres is not None:

@@ -122,6 +122,12 @@ class Account:
         self._client.call("PUT", f"{path}/streams", {"stream": stream})
         return Stream(self._client, f"{path}/streams/{name}", lambda: self._server.pids)
 
+    def stream_beside(self, dataset: str, name: str, **definition: object) -> Stream:
+        """Make one more stream of a dataset."""
+        path = f"/api/v1/datasets/{_PROJECT}/{dataset}/streams"
+        self._client.call("PUT", path, {"stream": {"name": name, **definition}})
+        return Stream(self._client, f"{path}/{name}", lambda: self._server.pids)
+
     def sync(self, source: Source, batches: Iterable[bytes], *, count: int, did: str) -> Sample:
         """Send batches, `count` comments in all.
 

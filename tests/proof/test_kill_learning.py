@@ -19,7 +19,6 @@ import pytest
 
 from lodestream.actions.predict import Predictor
 from lodestream.domain.comments import comment_of
-from lodestream.domain.predictions import thresholds_of
 from lodestream.ml.artifact import load
 from lodestream.ml.head import Head
 from lodestream.ml.text import model_input
@@ -108,9 +107,9 @@ def check_what_is_kept(db: Database, dataset_id: str, encoders: Path) -> None:
             assert VECTORS.read(tx, space, positions) == dict(zip(fronts, vectors, strict=True))
         for key, model_key, thresholds in models.list_renderings(tx):
             model = next(one for one in active if one.key == model_key)
-            renderer = predictor.renderer(model, thresholds_of(thresholds))
             scores = PREDICTIONS.read(tx, model_key, positions)
-            shown = dict(zip(scores, renderer.render(list(scores.values())), strict=True))
+            suffixes = predictor.render(model, thresholds, list(scores.values()))
+            shown = dict(zip(scores, suffixes, strict=True))
             assert RENDERED.read(tx, key, positions) == shown
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from lodestream.actions.predict import Predictor
 from lodestream.domain.comments import comment_of, source_id_of
 from lodestream.domain.models import Model
-from lodestream.domain.predictions import thresholds_key, thresholds_of
+from lodestream.domain.predictions import thresholds_key
 from lodestream.store import comments, derived, learning, models
 from lodestream.store.db import Database, Reader, Writer
 from lodestream.store.derived import PREDICTIONS, RENDERED, VECTORS, Shelf
@@ -173,8 +173,7 @@ class Deriver:
             PREDICTIONS.write(tx, model.key, list(scores.items()))
             for thresholds in _shown(tx, model):
                 key = models.take_rendering(tx, model.key, thresholds)
-                renderer = self._predictor.renderer(model, thresholds_of(thresholds))
-                bodies = renderer.render(list(scores.values()))
+                bodies = self._predictor.render(model, thresholds, list(scores.values()))
                 RENDERED.write(tx, key, list(zip(scores, bodies, strict=True)))
 
     def _scores(
@@ -213,7 +212,6 @@ class Deriver:
             return _shown(tx, model)
 
     def _render(self, model: Model, thresholds: str, sources: Sequence[int], until: float) -> None:
-        renderer = self._predictor.renderer(model, thresholds_of(thresholds))
         with self._db.write(catalogue=False) as tx:
             key = models.take_rendering(tx, model.key, thresholds)
         for source in sources:
@@ -228,7 +226,8 @@ class Deriver:
                 upto = rows[-1][0] if len(rows) == STEP_RENDERINGS else done
                 if upto <= after:
                     break
-                bodies = renderer.render([scores for _, scores in rows])
+                packed = [scores for _, scores in rows]
+                bodies = self._predictor.render(model, thresholds, packed)
                 with self._db.write(catalogue=False) as tx:
                     positions = [pos for pos, _ in rows]
                     RENDERED.write(tx, key, list(zip(positions, bodies, strict=True)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from lodestream.domain.comments import comment_of
 from lodestream.domain.errors import Unprocessable
 from lodestream.domain.models import Model
+from lodestream.domain.predictions import suffix_of, thresholds_of
 from lodestream.store import derived, models
 from lodestream.store.db import Database, Reader
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from lodestream.ml.encoders import Encoder
     from lodestream.ml.head import Head
-    from lodestream.ml.scores import Renderer
 
 # The modules of `ml` load numeric libraries, which a server that predicts nothing never needs: so
 # they are imported where they are used.
@@ -123,11 +123,16 @@ class Predictor:
         packed = dict(known) | dict(zip(missing, fresh, strict=True))
         return unpack([packed[place] for place in range(len(texts))], self.encoder_in(space).dim)
 
-    def renderer(self, model: Model, thresholds: Mapping[str, float] | None) -> Renderer:
-        """Return what writes a version's scores as JSON for streams with these thresholds."""
+    def render(self, model: Model, thresholds: str, scores: Sequence[bytes]) -> list[bytes]:
+        """Return packed scores as streams with these thresholds send them.
+
+        `thresholds` is `domain.predictions.thresholds_key` of the stream.
+        """
         from lodestream.ml.scores import Renderer
 
-        return Renderer(model.labels, thresholds, has_sentiment=model.has_sentiment)
+        least = thresholds_of(thresholds)
+        renderer = Renderer(model.labels, least, has_sentiment=model.has_sentiment)
+        return [suffix_of(labels) for labels in renderer.render(scores)]
 
     def scores_at(self, tx: Reader, model: Model, fronts: Mapping[int, bytes]) -> dict[int, bytes]:
         """Return the packed scores of stored comments by position: what is kept, or computed.

@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 from lodestream.api.service import Service
 from lodestream.domain.labels import DEFAULT_GROUP, decode_label
 from lodestream.domain.models import Definitions
-from lodestream.domain.predictions import thresholds_of
+from lodestream.domain.predictions import labels_in, thresholds_of
 from lodestream.store import models
 from lodestream.store.attached import Attached
 from lodestream.store.catalogue import StreamPlan
@@ -27,16 +27,19 @@ MOST_ON_THE_SPOT: Final = 128
 
 
 class Labelled(Struct):
-    """A batch with the JSON array of predicted labels of each comment, in order."""
+    """A batch with what follows the front of each comment (`domain.predictions`), in order."""
 
     batch: Batch
-    labels: list[bytes]
+    suffixes: list[bytes]
 
 
-def ready_labels(plan: StreamPlan, attached: Attached, batch: Batch) -> list[bytes] | None:
-    """Return the labels of each comment of a batch, or None if some have yet to be computed."""
+def ready_suffixes(plan: StreamPlan, attached: Attached, batch: Batch) -> list[bytes] | None:
+    """Return what follows each front of a batch, or None if some have yet to be computed."""
     found = _kept(plan, attached, batch)
-    return [found[pos] for pos, _ in batch.rows] if len(found) >= len(batch.rows) else None
+    try:
+        return [found[pos] for pos, _ in batch.rows]
+    except KeyError:
+        return None
 
 
 def labelled(
@@ -66,10 +69,7 @@ def labelled(
 
 def _kept(plan: StreamPlan, attached: Attached, batch: Batch) -> dict[int, bytes]:
     dense = plan.feed.condition is None
-    found = attached.read([pos for pos, _ in batch.rows], dense=dense)
-    if len(found) > len(batch.rows):
-        return {pos: found[pos] for pos, _ in batch.rows if pos in found}
-    return found
+    return attached.read([pos for pos, _ in batch.rows], dense=dense)
 
 
 def _computed(
@@ -77,8 +77,8 @@ def _computed(
 ) -> dict[int, bytes]:
     with service.db.read() as tx:
         scores = service.predictor.scores_at(tx, attached.model, fronts)
-    renderer = service.predictor.renderer(attached.model, thresholds_of(attached.shown))
-    return dict(zip(scores, renderer.render(list(scores.values())), strict=True))
+    suffixes = service.predictor.render(attached.model, attached.shown, list(scores.values()))
+    return dict(zip(scores, suffixes, strict=True))
 
 
 class Confidence(Struct):
@@ -120,11 +120,11 @@ class _Shown(Struct):
 _decode_labels = msgspec.json.Decoder(list[_Shown]).decode
 
 
-def prediction(attached: Attached, labels: bytes) -> Prediction:
-    """Return the newer form of a JSON array of predicted labels."""
+def prediction(attached: Attached, suffix: bytes) -> Prediction:
+    """Return the newer form of what follows a front."""
     has_own = thresholds_of(attached.shown) is not None
     found = []
-    for one in _decode_labels(labels):
+    for one in _decode_labels(labels_in(suffix)):
         name = " > ".join(one.name)
         automatic = attached.automatic.get(name)
         reached = [] if automatic is None else automatic.reached(one.probability)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +15,7 @@ from lodestream.api.attach import (
     definition,
     labelled,
     prediction,
-    ready_labels,
+    ready_suffixes,
 )
 from lodestream.api.calls import Call, decode_json, token_digest
 from lodestream.api.http import Reply, Request
@@ -408,14 +409,14 @@ def fetch(call: Call[FetchRequest]) -> Reply:
     plan = call.service.catalogue.get_plan(*call.values)
     position = _position(call.service, plan)
     batch = _batch(plan, position, call.body)
-    labels = None
+    suffixes = None
     if plan.attached is not None:
         most = None if call.body.max_filtered is UNSET else call.body.max_filtered
         found = labelled(
             call.service, plan, plan.attached, batch, position=position, max_filtered=most
         )
-        batch, labels = found.batch, found.labels
-    return _fetched(call.service, call.request, plan, call.actor, position, batch, labels)
+        batch, suffixes = found.batch, found.suffixes
+    return _fetched(call.service, call.request, plan, call.actor, position, batch, suffixes)
 
 
 def fast_fetch(service: Service, request: Request, values: tuple[str, ...]) -> Reply | None:
@@ -434,13 +435,13 @@ def fast_fetch(service: Service, request: Request, values: tuple[str, ...]) -> R
     if not rows or rows[0][0] != epoch:
         return None
     batch = _batch(plan, rows[0][1], body)
-    labels = None
+    suffixes = None
     if plan.attached is not None:
-        labels = ready_labels(plan, plan.attached, batch)
-        if labels is None:
+        suffixes = ready_suffixes(plan, plan.attached, batch)
+        if suffixes is None:
             return None  # a model takes its time
     service.activity.called(who.user_id)
-    return _fetched(service, request, plan, who, rows[0][1], batch, labels)
+    return _fetched(service, request, plan, who, rows[0][1], batch, suffixes)
 
 
 def results(call: Call[None]) -> Reply:
@@ -459,7 +460,7 @@ def results(call: Call[None]) -> Reply:
             call.service, plan, plan.attached, batch, position=position, max_filtered=most
         )
         batch = found.batch
-        predictions = [encode_json(prediction(plan.attached, one)) for one in found.labels]
+        predictions = [encode_json(prediction(plan.attached, one)) for one in found.suffixes]
         model = b',"model":%s' % definition(call.service, plan.attached)
     _note(call.service, request, plan, call.actor.username, batch)
     # Front without its last member, then the newer names for the same things.
@@ -524,17 +525,15 @@ def _fetched(
     who: access.Actor,
     position: int,
     batch: Batch,
-    labels: list[bytes] | None,
+    suffixes: list[bytes] | None,
 ) -> Reply:
-    """Answer a fetch; `labels` are the predictions of each comment, None without a model."""
+    """Answer a fetch; `suffixes` follow the fronts of comments, None without a model."""
     _note(service, request, plan, who.username, batch)
     fronts = _shown(plan, who, batch)
-    if labels is None:
+    if suffixes is None:
         joined = b"},".join(fronts) + b"}" if fronts else b""
     else:
-        joined = b",".join(
-            [b'%s,"labels":%s,"entities":[]}' % pair for pair in zip(fronts, labels, strict=True)]
-        )
+        joined = b"".join(itertools.chain.from_iterable(zip(fronts, suffixes, strict=True)))[:-1]
     return Reply(
         b'{"status":"ok","filtered":%d,"is_end_sequence":%s,"sequence_id":"%s","results":[%s]}'
         % (

@@ -59,3 +59,21 @@ def least_probabilities(
 
 def _lowest(thresholds: Thresholds | None) -> float | None:
     return None if thresholds is None else thresholds.high_recall
+
+
+_HEAD: Final = b',"labels":'
+_TAIL: Final = b',"entities":[]},'
+
+
+def suffix_of(labels: bytes) -> bytes:
+    """Return what follows the front of a comment in a fetched batch, up to the next front.
+
+    `labels` is a JSON array of predicted labels. The comma at the end is one too many after the
+    last comment of a batch.
+    """
+    return b"%s%s%s" % (_HEAD, labels, _TAIL)
+
+
+def labels_in(suffix: bytes) -> bytes:
+    """Return the JSON array of predicted labels that `suffix_of` put into a suffix."""
+    return suffix[len(_HEAD) : -len(_TAIL)]

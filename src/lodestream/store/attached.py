@@ -41,7 +41,7 @@ class Attached:
         self._changed = Prepared(_changed_query(), db.dialect_name)
 
     def read(self, positions: Sequence[int], *, dense: bool) -> dict[int, bytes]:
-        """Return the JSON arrays of labels by position, of those comments that have theirs.
+        """Return the suffixes of those comments at `positions` that have theirs, by position.
 
         `positions` are in order. `dense` tells that about every comment between the first and the
         last is wanted.
