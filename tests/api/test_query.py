@@ -33,11 +33,16 @@ def make_dataset(client: Client, *, sources: tuple[str, ...] = ("acme/inbox",), 
 
 def made(client: Client, *ids: str, **more: Any) -> str:
     """Make a source with comments of these ids, a minute apart, and a dataset; return its id."""
-    make_source(client)
     comments = [
         make_comment(one, timestamp=f"2024-02-01T08:{minute:02}:00Z")
         for minute, one in enumerate(ids)
     ]
+    return made_of(client, comments, **more)
+
+
+def made_of(client: Client, comments: list[dict[str, Any]], **more: Any) -> str:
+    """Make a source with comments, and a dataset; return its id."""
+    make_source(client)
     sync(client, comments)
     return make_dataset(client, **more)
 
