@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lodestream.actions import learning as actions
 from lodestream.actions.learning import Learner, Pace
 from lodestream.actions.predict import Predictor
 from lodestream.actions.training import NEW_LABEL_GRACE_US, gather, targets_of
@@ -247,6 +248,32 @@ def test_two_learners_train_a_dataset_once(client: Client, db: Database, tmp_pat
         thread.join()
     learn(db, tmp_path)
     assert newest(db, dataset_id).version == 1
+
+
+def test_a_training_that_newer_annotations_overtake_is_given_up(
+    client: Client, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "NOTE_EVERY_S", 0.0)
+    dataset_id = make_hotel(client)
+    label_hotel(db, dataset_id)
+    said = []
+
+    def say_more() -> None:
+        with db.read() as tx:
+            found = learning.find(tx, dataset_id)
+        if found is not None and found.stage == "training" and not said:
+            said.append(found.revision)
+            label_hotel(db, dataset_id, first=6, each=1)
+
+    learner = Learner(db, Predictor(db, tmp_path), name="test", pace=EAGER, go_on=say_more)
+    assert learner.run_once()
+    with db.read() as tx:
+        assert models.find_newest(tx, dataset_id) is None
+    learn(db, tmp_path)
+    model = newest(db, dataset_id)
+    assert model.version == 1
+    assert model.input_revision > said[0]
+    assert model.reviewed_counts["Food"] == 7
 
 
 def test_a_failed_training_is_told_and_tried_again_later(

@@ -39,6 +39,7 @@ KEPT_VERSIONS: Final = 3
 
 LEASE_S: Final = 30.0
 SLICE_S: Final = 2.0
+NOTE_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ class Learner:
         def note(progress: float) -> None:
             nonlocal last
             self._go_on()
-            if time.monotonic() - last < 1.0:
+            if time.monotonic() - last < NOTE_EVERY_S:
                 return
             last = time.monotonic()
             with self._db.write(catalogue=False) as tx:
