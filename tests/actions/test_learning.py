@@ -20,7 +20,7 @@ from lodestream.store.derived import PREDICTIONS, RENDERED
 from lodestream.store.tables import annotated_comment, comment_text
 from tests.build import delete_ids, make_comment, make_stream, sync
 from tests.client import Client
-from tests.learning import label_comments, label_hotel, learn, make_hotel, make_learner
+from tests.learning import EAGER, label_comments, label_hotel, learn, make_hotel, make_learner
 
 
 def newest(db: Database, dataset_id: str) -> Model:
