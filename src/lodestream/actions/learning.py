@@ -172,7 +172,12 @@ class Learner:
         space = None if encoder is None else encoder.space
         with self._stage(row, "training", material) as note:
             vectors = self._vectors(space, material, note)
-            head = self._fit(training_set(material, encoder, vectors), note)
+            # With vectors to be made, they are counted as the first half.
+            begun = 0.0 if vectors is None else 0.5
+            head = self._fit(
+                training_set(material, encoder, vectors),
+                lambda part: note(begun + (1 - begun) * part),
+            )
         values, body, left_out = version_of(
             material, head, space, duration_s=time.monotonic() - started
         )
@@ -211,7 +216,7 @@ class Learner:
     def _fit(self, data: TrainingSet, note: Callable[[float], None]) -> Head:
         from lodestream.ml.head import train
 
-        return train(data, progress=lambda part: note(0.5 + part / 2))
+        return train(data, progress=note)
 
     @contextmanager
     def _stage(
