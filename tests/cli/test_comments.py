@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lodestream.cli import comments as module
+from lodestream.cli.http import Server
 from tests.cli.conftest import Demo
 
 FROM = ("--source", "demo/guest-messages")
@@ -18,8 +20,6 @@ FROM = ("--source", "demo/guest-messages")
 def into(demo: Demo, request: pytest.FixtureRequest) -> tuple[str, str]:
     """A new source of its own."""
     name = f"s{abs(hash(request.node.name))}"
-    from lodestream.cli.http import Server
-
     server = Server(demo.url, demo.token)
     server.call("PUT", f"/api/v1/sources/demo/{name}", {"source": {}})
     server.close()
@@ -119,3 +119,92 @@ def test_an_export_that_fails_leaves_no_file(demo: Demo, tmp_path: Path) -> None
 def test_a_server_that_is_not_there_is_exit_code_3(demo: Demo) -> None:
     arguments = ("import", *FROM, "--url", "http://127.0.0.1:1", "-")
     assert demo.run(*arguments, given=line("a")).exit_code == 3
+
+
+FORM = [{"name": "sum", "kind": "amount"}]
+
+
+def make_dataset(demo: Demo, source: tuple[str, str]) -> str:
+    """A new dataset of a source, with an extraction field; return its full name."""
+    name = f"demo/{source[1].partition('/')[2]}"
+    server = Server(demo.url, demo.token)
+    source_id = server.call("GET", f"/api/v1/sources/{source[1]}")["source"]["id"]
+    types = [{"name": "amount", "title": "", "inherits_from": [], "trainable": False}]
+    definition = {
+        "source_ids": [source_id],
+        "has_sentiment": False,
+        "entity_defs": types,
+        "label_defs": [{"name": "Bill", "moon_form": FORM}],
+    }
+    server.call("PUT", f"/api/v1/datasets/{name}", {"dataset": definition})
+    server.close()
+    return name
+
+
+def label(name: str) -> dict[str, str]:
+    return {"name": name, "sentiment": "positive"}
+
+
+SPAN = {"content_part": "body", "message_index": 0, "utf16_byte_start": 6, "utf16_byte_end": 10}
+AMOUNT = {"formatted_value": "42", "spans": [SPAN]}
+CAPTURE = {"fields": [{"name": "sum", **AMOUNT}]}
+SAID: dict[str, dict[str, Any]] = {
+    "a+b@c": {"labelling": [{"assigned": [label("A > B")], "dismissed": [label("Z")]}]},
+    "b": {"entities": {"assigned": [{"name": "amount", **AMOUNT}]}},
+    "c": {
+        "labelling": [{"assigned": [label("Bill")], "dismissed": [label("Z")]}],
+        "moon_forms": [{"assigned": [{"label": label("Bill"), "captures": [CAPTURE]}]}],
+    },
+    "d": {},
+}
+
+
+def test_annotations_go_out_and_come_in_with_the_comments(
+    demo: Demo, into: tuple[str, str]
+) -> None:
+    dataset = make_dataset(demo, into)
+    lines = [{"comment": comment(one, "\U0001f600 42"), **said} for one, said in SAID.items()]
+    given = "".join(json.dumps(one) + "\n" for one in lines)
+    done = demo.ok("import", *into, "--dataset", dataset, "-", given=given)
+    assert done == "4 new, 0 updated, 0 unchanged\n"
+
+    out = demo.ok("export", *into, "--dataset", dataset)
+    found = {one["comment"]["id"]: one for one in map(json.loads, out.splitlines())}
+    assert names(found["a+b@c"], "assigned") == ["A > B"]
+    assert names(found["a+b@c"], "dismissed") == ["Z"]
+    (entity,) = found["b"]["entities"]["assigned"]
+    assert (entity["name"], entity["spans"][0]["char_start"]) == ("amount", 2)
+    assert set(found["d"]) == {"comment"}
+
+    server = Server(demo.url, demo.token)
+    server.call("PUT", f"/api/v1/sources/{into[1]}-again", {"source": {}})
+    server.close()
+    again = ("--source", f"{into[1]}-again")
+    second = make_dataset(demo, again)
+    demo.ok("import", *again, "--dataset", second, "-", given=out)
+    copied = demo.ok("export", *again, "--dataset", second)
+    assert [_said(json.loads(one)) for one in copied.splitlines()] == [
+        _said(json.loads(one)) for one in out.splitlines()
+    ]
+
+
+def names(line: dict[str, Any], word: str) -> list[str]:
+    return [one["name"] for one in line["labelling"][0][word]]
+
+
+def _said(line: dict[str, Any]) -> Any:
+    """What was said of a comment, without who said it."""
+    text = json.dumps({key: value for key, value in line.items() if key != "comment"})
+    return re.sub(r'"metadata": \{[^}]*\}', "", text)
+
+
+def test_a_bad_annotation_is_named(demo: Demo, into: tuple[str, str]) -> None:
+    dataset = make_dataset(demo, into)
+    bad = {"labelling": [{"assigned": [label("A"), label("A")]}]}
+    given = line("a") + json.dumps({"comment": comment("b", "words"), **bad}) + "\n"
+    result = demo.run("import", *into, "--dataset", dataset, "-", given=given)
+    assert result.exit_code == 1
+    assert "line 2: annotations: label 'A' comes twice" in result.stderr
+    on = ("--resume-on-error", "--dataset", dataset)
+    result = demo.run("import", *into, *on, "-", given=given)
+    assert result.stdout == "0 new, 0 updated, 2 unchanged, 1 refused\n"

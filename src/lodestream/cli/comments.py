@@ -1,7 +1,8 @@
 """`lodestream import` and `lodestream export`: comments as JSON Lines, in the vendor's shape.
 
-A line is `{"comment": {…}}`. What `export` writes `import` reads, here and with the vendor's own
-command line client.
+A line is `{"comment": {…}}` and, if a dataset is named, what people said of the comment there:
+`labelling`, `entities` and `moon_forms`. What `export` writes `import` reads, here and with the
+vendor's own command line client.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -36,6 +37,15 @@ _ADDED: Final = (
     "has_annotations",
 )
 _RESULTS: Final = ("new", "updated", "unchanged")
+# What an annotated comment may be sent back with.
+_ANNOTATIONS: Final = ("labelling", "entities", "moon_forms")
+_SENT: Final = {
+    "labelling": ("group", "assigned", "dismissed", "uninformative"),
+    "entities": ("assigned", "dismissed"),
+}
+_ENTITY: Final = ("name", "formatted_value", "spans")
+_CAPTURED: Final = ("name", "formatted_value", "spans", "document_spans", "confirmed")
+_LABELLED_AT_ONCE: Final = 128
 
 
 @dataclass
@@ -43,10 +53,16 @@ class _Line:
     number: int
     comment: Any
     size: int
+    annotations: dict[str, Any]
 
 
 @click.command("import")
 @click.option("--source", metavar="PROJECT/SOURCE", required=True, help="Where the comments go.")
+@click.option(
+    "--dataset",
+    metavar="PROJECT/DATASET",
+    help="Where the annotations go that the lines have; without it they are left out.",
+)
 @click.option(
     "--resume-on-error",
     is_flag=True,
@@ -55,7 +71,7 @@ class _Line:
 @click.argument("file", type=click.File("rb"))
 @server_options
 def import_comments(
-    source: str, resume_on_error: bool, file: IO[bytes], url: str, token: str
+    source: str, dataset: str | None, resume_on_error: bool, file: IO[bytes], url: str, token: str
 ) -> None:
     """Store the comments in FILE (- reads standard input), overwriting those with the same id.
 
@@ -63,14 +79,22 @@ def import_comments(
     that is refused the import ends and names it; import again when it is corrected: what is stored
     already counts as unchanged.
     """
-    path = f"/api/v1/sources/{full_name(source, what='source')}/sync"
+    named = full_name(source, what="source")
+    path = f"/api/v1/sources/{named}/sync"
+    labelling = None if dataset is None else _labellings(dataset)
     bar = _Bar(_size_of(file), "import")
     sums = dict.fromkeys(_RESULTS, 0)
     refused = 0
     with closing(Server(url, token)) as server:
         try:
+            source_id = ""
+            if labelling is not None:
+                source_id = server.call("GET", f"/api/v1/sources/{named}")["source"]["id"]
             for batch in _batches(_lines(file, bar, resume_on_error=resume_on_error)):
                 refused += _store(server, path, batch, sums, bar, resume_on_error=resume_on_error)
+                if labelling is not None:
+                    where = f"{labelling}/{source_id}."
+                    refused += _annotate(server, where, batch, bar, resume_on_error=resume_on_error)
         except click.ClickException:
             bar.finish()
             bar.say(f"{sum(sums.values())} comments were stored before:")
@@ -102,7 +126,8 @@ def _lines(file: IO[bytes], bar: _Bar, *, resume_on_error: bool) -> Iterator[_Li
             continue
         for name in _ADDED:
             comment.pop(name, None)
-        yield _Line(number, comment, len(text))
+        annotations = {name: found[name] for name in _ANNOTATIONS if name in found}
+        yield _Line(number, comment, len(text), annotations)
 
 
 def _batches(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
@@ -157,11 +182,43 @@ def _store(
     return refused
 
 
+def _labellings(dataset: str) -> str:
+    return f"/api/_private/datasets/{full_name(dataset, what='dataset')}/labellings"
+
+
+def _annotate(
+    server: Server, where: str, batch: list[_Line], bar: _Bar, *, resume_on_error: bool
+) -> int:
+    """Store the annotations of a batch's lines; return how many were refused."""
+    refused = 0
+    for line in batch:
+        if not line.annotations or not isinstance(line.comment.get("id"), str):
+            continue
+        try:
+            server.call("POST", where + quote(line.comment["id"], safe=""), line.annotations)
+        except Refused as error:
+            if error.status not in (400, 404, 413, 422):
+                raise
+            problem = f"line {line.number}: annotations: {error.message}"
+            if not resume_on_error:
+                raise Failed(problem) from error
+            bar.say(problem)
+            refused += 1
+    return refused
+
+
 @click.command("export")
 @click.option("--source", metavar="PROJECT/SOURCE", required=True, help="Where the comments are.")
+@click.option(
+    "--dataset",
+    metavar="PROJECT/DATASET",
+    help="Whose annotations to write beside the comments.",
+)
 @click.argument("file", type=click.File("wb", atomic=True), default="-")
 @server_options
-def export_comments(source: str, file: IO[bytes], url: str, token: str) -> None:
+def export_comments(
+    source: str, dataset: str | None, file: IO[bytes], url: str, token: str
+) -> None:
     """Write the comments of a source to FILE (or standard output), in order of timestamp."""
     named = full_name(source, what="source")
     query = {"limit": PAGE, "include_markup": "true"}
@@ -172,15 +229,63 @@ def export_comments(source: str, file: IO[bytes], url: str, token: str) -> None:
             page = query if after is None else {**query, "after": after}
             path = f"/api/_private/sources/{named}/comments?{urlencode(page)}"
             reply = server.call("GET", path)
+            said = {} if dataset is None else _annotations(server, dataset, reply["comments"])
             for comment in reply["comments"]:
-                line = json.dumps({"comment": comment}, ensure_ascii=False)
-                file.write(line.encode() + b"\n")
+                found = {"comment": comment, **said.get(comment["uid"], {})}
+                file.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
             bar.read(0, lines=len(reply["comments"]))
             after = reply.get("continuation")
             if after is None:
                 break
         file.flush()
         bar.finish()
+
+
+def _annotations(
+    server: Server, dataset: str, comments: list[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return what people said of those comments of which they said anything, by uid."""
+    uids = [comment["uid"] for comment in comments if comment["has_annotations"]]
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(uids), _LABELLED_AT_ONCE):
+        wanted = [("id", uid) for uid in uids[start : start + _LABELLED_AT_ONCE]]
+        query = urlencode([*wanted, ("allow_missing", "true")])
+        for one in server.call("GET", f"{_labellings(dataset)}?{query}")["results"]:
+            found[one["comment"]["uid"]] = _to_be_sent(one)
+    return found
+
+
+def _to_be_sent(one: dict[str, Any]) -> dict[str, Any]:
+    """Return the annotations of a comment in the form in which they are sent back."""
+
+    def only(value: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        return {name: value[name] for name in names if name in value}
+
+    sent: dict[str, Any] = {
+        "labelling": [only(group, _SENT["labelling"]) for group in one["labelling"]],
+        "entities": {
+            name: [only(entity, _ENTITY) for entity in one["entities"][name]]
+            for name in _SENT["entities"]
+        },
+    }
+    if "moon_forms" in one:
+        sent["moon_forms"] = [
+            {
+                "group": group["group"],
+                "assigned": [
+                    {
+                        "label": form["label"],
+                        "captures": [
+                            {"fields": [only(field, _CAPTURED) for field in capture["fields"]]}
+                            for capture in form["captures"]
+                        ],
+                    }
+                    for form in group["assigned"]
+                ],
+            }
+            for group in one["moon_forms"]
+        ]
+    return sent
 
 
 def _size_of(file: IO[bytes]) -> int | None:
