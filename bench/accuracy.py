@@ -1,8 +1,8 @@
 """How well the learning head learns: measured figures beside goals and a floor.
 
-`python -m bench.accuracy [--set clinc hotels] [--seeds 3] [--encoders FOLDER] [--page FILE]`
+`python -m bench.accuracy [--set clinc hotels languages] [--seeds 3] [--encoders FOLDER]`
 
-The protocol stands in the page that is written, `docs/explain/accuracy.md`. Without an encoder only
+The protocol stands in the page that is written, `docs/explain/accuracy.md`. Without encoders only
 the figures without vectors are measured, and no page is written.
 """
 
@@ -38,19 +38,28 @@ from lodestream.ml.head import TrainingSet, train
 _HERE = Path(__file__).parent
 _PAGE = _HERE.parent / "docs" / "explain" / "accuracy.md"
 _FILES = {"clinc": "clinc150_small", "hotels": "nlupp_hotels"}
-_NAMES = {"clinc": "CLINC150 small, in scope", "hotels": "NLU++ hotels"}
+_FILES |= {"languages": "multilingual_intents"}
+_NAMES = {
+    "clinc": "CLINC150 small, in scope",
+    "hotels": "NLU++ hotels",
+    "languages": "a shop's customers, English to six languages",
+}
 _BINS = 15
 _SHOWN_FROM = 0.1
 
 Figures = tuple[float, float, float]
 """MAP, accuracy or micro F1, and expected calibration error."""
 
+Goals = tuple[float | None, float | None, float | None]
+"""What is wanted of each figure, or None."""
+
 # (set, examples a label or 0 for all): MAP and accuracy or F1 at least, calibration error at most.
-_GOALS: dict[tuple[str, int], Figures] = {
+_GOALS: dict[tuple[str, int], Goals] = {
     ("clinc", 10): (0.945, 0.915, 0.08),
     ("clinc", 0): (0.97, 0.95, 0.04),
     ("hotels", 10): (0.80, 0.76, 0.06),
     ("hotels", 0): (0.87, 0.82, 0.05),
+    ("languages", 0): (None, 0.75, None),
 }
 _GOAL_OF_CALIBRATION_WITHOUT_VECTORS = 0.06
 
@@ -94,22 +103,33 @@ class Row:
 def main() -> int:
     """Measure, print, and write the page if everything was measured."""
     options = _options()
-    encoder = None if options.encoders is None else find_encoder(options.encoders, "english")
-    if encoder is None:
-        print("no encoder found: give a folder with one by --encoders", file=sys.stderr)
-    lines = []
+    lines, spaces = [], []
     for name in options.set:
+        encoder = _encoder(options.encoders, name)
+        spaces.append(None if encoder is None else encoder.space)
         data = load(name, encoder)
-        for shots in (10, 0):
+        for shots in (0,) if name == "languages" else (10, 0):
             for line in measure(data, shots, options.seeds):
                 print(line, flush=True)
                 lines.append(line)
-    complete = encoder is not None and set(options.set) == set(_FILES)
-    if complete and encoder is not None:
-        options.page.write_text(page(lines, encoder, options.seeds))
+    if None not in spaces and set(options.set) == set(_FILES):
+        known = [f"`{space}`" for space in dict.fromkeys(spaces)]
+        options.page.write_text(page(lines, " and ".join(known), options.seeds))
     else:
         print("not everything was measured, so no page is written", file=sys.stderr)
     return 0
+
+
+def _encoder(folder: Path | None, name: str) -> Encoder | None:
+    """Return the encoder for a set: the English one, or the multilingual one for languages."""
+    wanted = "multilingual" if name == "languages" else "minilm"
+    found = None
+    if folder is not None:
+        found = find_encoder(folder, "german" if name == "languages" else "english")
+    if found is None or found.name != wanted:
+        print(f"no encoder {wanted} in the folder given by --encoders", file=sys.stderr)
+        return None
+    return found
 
 
 def _options() -> argparse.Namespace:
@@ -139,7 +159,11 @@ def load(name: str, encoder: Encoder | None) -> Set:
 
 
 def _read(name: str, part: str) -> list[dict[str, Any]]:
-    lines = (_HERE / "data" / f"{name}.{part}.jsonl").read_text("utf-8").splitlines()
+    folder = _HERE / "data"
+    if (folder / f"{name}.jsonl").exists():
+        lines = (folder / f"{name}.jsonl").read_text("utf-8").splitlines()
+        return [row for row in map(json.loads, lines) if row["split"] == part]
+    lines = (folder / f"{name}.{part}.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -183,10 +207,10 @@ def measure(data: Set, shots: int, seeds: int) -> Iterator[str]:
         figures = (float(mean[0]), float(mean[1]), float(mean[2]))
         count = round(np.mean([row.count for row in results]))
         seconds = float(np.mean([row.seconds for row in results]))
-        goal: tuple[float | None, float | None, float | None] = (None, None, None)
+        goal: Goals = (None, None, None)
         if model == "vectors":
             goal = _GOALS[data.name, shots]
-        elif model == "no vectors" and floor is not None and not shots:
+        elif model == "no vectors" and floor is not None and not shots and data.name != "languages":
             goal = (floor[0], floor[1], _GOAL_OF_CALIBRATION_WITHOUT_VECTORS)
         yield _line(data, shots, count, model, figures, goal, seconds)
         if model == "floor":
@@ -199,7 +223,7 @@ def _line(
     count: int,
     model: str,
     figures: Figures,
-    goal: tuple[float | None, float | None, float | None],
+    goal: Goals,
     seconds: float,
 ) -> str:
     cells = []
@@ -295,9 +319,9 @@ def calibration_error(found: NDArray[np.floating], truth: NDArray[np.bool_]) -> 
     return float(np.abs(apart).sum() / max(len(p), 1))
 
 
-def page(lines: Sequence[str], encoder: Encoder, seeds: int) -> str:
+def page(lines: Sequence[str], spaces: str, seeds: int) -> str:
     """Return the page about accuracy."""
-    return _TEXT.format(table="\n".join(lines), space=encoder.space, seeds=seeds)
+    return _TEXT.format(table="\n".join(lines), spaces=spaces, seeds=seeds)
 
 
 _TEXT = """\
@@ -309,7 +333,8 @@ How well the learning head learns, measured by `just accuracy`, which also write
 ## Figures
 
 Means over {seeds} draws for the few-shot sets. **Bold** figures have a goal, which stands behind
-them. Encoder: `{space}`. "Seconds" are processor time of one thread for training, vectors at hand.
+them. Vector spaces: {spaces}. "Seconds" are processor time of one
+thread for training, vectors at hand.
 
 | set | examples a label (texts) | model | MAP | accuracy or F1 | calibration error | seconds |
 |---|---|---|---|---|---|---|
@@ -323,7 +348,10 @@ them. Encoder: `{space}`. "Seconds" are processor time of one thread for trainin
 ## Method
 
 - **Data.** Two public sets, in `bench/data` with origin and licence: short questions with one of
-  150 intents, and hotel requests with any number of 40 labels. Training and test texts are apart.
+  150 intents, and hotel requests with any number of 40 labels.
+  A third, written for this project, has requests of a shop's customers: what is learned from
+  English ones is tested in German, Spanish, French, Chinese, Japanese and Arabic, by the
+  multilingual encoder.
 - **Few-shot sets.** Training texts come in random order; a text is kept while one of its labels
   has fewer than 10 examples, and keeps all its labels.
 - **Training** is what the server does: parents of labels are labels too, an absent label is a
@@ -340,6 +368,11 @@ them. Encoder: `{space}`. "Seconds" are processor time of one thread for trainin
   calibration error there is that difference.
 - A test set of 300 texts moves F1 by about 0.015 from one draw of texts to the next, one of 1,500
   moves accuracy by about 0.007.
+- With all questions, accuracy stays half a point below what is wanted. Kernels that rank right
+  intents first more often were within the noise of one another.
+- Without vectors the head ranks texts better and has honest probabilities, but logistic regression
+  names the right one of 150 intents more often when there are 40 examples of each.
+- Seven test texts (one question, six hotel requests) are in the training part, too.
 - Probabilities of the floor are far from frequencies, and with few examples hardly ever reach 0.5.
   That is what calibration on left-out scores is for.
 """

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from lodestream.ml import calibration, combine, zero_shot
-from lodestream.ml.model import raise_parents
+from lodestream.ml.hierarchy import raise_parents
 
 
 def scores_of(rows, labels, seed=0):
@@ -58,6 +58,7 @@ def test_pairs_without_weight_do_not_count():
 SCORES = st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(SCORES, st.data())
 def test_a_higher_score_never_gets_a_lower_probability(values, data):
     truth = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
@@ -162,6 +163,7 @@ def test_a_level_that_is_no_label_is_stepped_over():
 PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(" > ".join)
 
 
+@settings(deadline=None)
 @given(st.lists(PATHS, min_size=1, max_size=12, unique=True), st.randoms())
 def test_no_parent_is_below_a_descendant(labels, random):
     probability = np.array([[random.random() for _ in labels]], np.float32)

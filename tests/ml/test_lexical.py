@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -41,6 +41,7 @@ def test_character_runs_are_those_of_scikit_learn_inside_words():
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), max_size=8))
 def test_any_text_has_finite_rows_of_length_one_or_none(texts):
     for block in blocks(texts):
@@ -49,10 +50,11 @@ def test_any_text_has_finite_rows_of_length_one_or_none(texts):
         assert np.all((np.abs(length - 1) < 1e-5) | (length == 0))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.text(max_size=30))
 def test_a_text_has_the_same_features_in_any_company(texts, other):
-    alone = count([other]).toarray()
-    np.testing.assert_array_equal(count([*texts, other, *texts]).toarray()[len(texts)], alone[0])
+    among = count([*texts, other, *texts])[[len(texts)]]
+    assert (among != count([other])).nnz == 0
 
 
 def test_case_punctuation_and_space_do_not_count():

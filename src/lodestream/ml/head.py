@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lodestream.ml import calibration, combine, landmarks, lexical, ridge, zero_shot
-from lodestream.ml.kernels import Kernel, Parts, Rows, as_stored, gram, inner
+from lodestream.ml import calibration, combine, landmarks, lexical, ridge, search, zero_shot
+from lodestream.ml.hierarchy import leaves, raise_parents
+from lodestream.ml.kernels import Kernel, Rows, as_stored, gram, inner
 from lodestream.ml.model import (
     Calibrated,
     Descriptions,
@@ -18,8 +19,6 @@ from lodestream.ml.model import (
     Mood,
     Near,
     Scores,
-    leaves,
-    raise_parents,
     rounded_dual,
 )
 
@@ -121,8 +120,14 @@ def train(
     progress(0.05)
     targets, known = data.targets[said], data.known[said]
     truth = ((targets != 0) & known).astype(np.float32)
-    kernel, strength = _choose(
-        rows, truth, known, data.labels, settings, lambda done: progress(0.05 + 0.4 * done)
+    kernel, strength = search.choose(
+        rows,
+        truth,
+        known,
+        data.labels,
+        search_rows=settings.search_rows,
+        final_rows=settings.final_rows,
+        progress=lambda done: progress(0.05 + 0.4 * done),
     )
     support, fit = _solve(
         kernel,
@@ -189,128 +194,6 @@ def _columns(
     return np.hstack([presence, signed, general]), np.hstack([known, known, given > 0])
 
 
-def _sample(truth: NDArray[np.float32], size: int) -> NDArray[np.intp]:
-    """Choose that many rows at random, but first a few of each label, so that no label is lost."""
-    rows = len(truth)
-    if rows <= size:
-        return np.arange(rows)
-    order = np.random.default_rng(rows).permutation(rows)
-    shuffled = truth[order] > 0
-    quota = max(1, size // (2 * max(truth.shape[1], 1)))
-    first = (shuffled & (np.cumsum(shuffled, axis=0, dtype=np.int32) <= quota)).any(1)
-    ranked = np.concatenate([order[first], order[~first]])
-    return np.sort(ranked[:size])
-
-
-def _choose(
-    rows: Rows,
-    truth: NDArray[np.float32],
-    known: NDArray[np.bool_],
-    labels: tuple[str, ...],
-    settings: HeadSettings,
-    progress: Callable[[float], None],
-) -> tuple[Kernel, float]:
-    """Choose the kernel and the ridge whose leave-one-out scores have the least log loss.
-
-    A coarse grid first, then one number at a time. The loss is that of one sigmoid for all labels,
-    which ranks candidates as the full calibration does and costs a fraction of it.
-    """
-    with_vectors = rows.vectors is not None
-    best = Kernel(1.0, 0.3, 0.5) if with_vectors else Kernel(0.0, 1.0, 0.5)
-    strength = 0.1
-    given: NDArray[np.bool_] = np.asarray((truth > 0).any(0), np.bool_)
-    if len(rows) < _FEWEST or not given.any():
-        return best, strength
-    tips = leaves(labels) & given
-    judge = _Judge(rows, truth, known, given, tips, settings.search_rows)
-    for candidates in _steps(with_vectors):
-        # The first of equals wins, so the order of candidates decides, not the order of a set.
-        tried = []
-        for at in candidates(best, strength):
-            tried.append((judge(*at), at))
-            progress(min(1.0, len(judge.losses) / _USUAL_CANDIDATES))
-        best, strength = min(tried, key=lambda pair: pair[0])[1]
-    if len(rows) > settings.search_rows:
-        finalists = judge.best_of_each_sharpness()
-        judge = _Judge(rows, truth, known, given, tips, settings.final_rows)
-        tried = []
-        for at in finalists:
-            tried.append((judge(*at), at))
-            progress(1.0)
-        best, strength = min(tried, key=lambda pair: pair[0])[1]
-    return best, strength
-
-
-class _Judge:
-    """Measures candidates by the loss of their leave-one-out scores on some of the texts."""
-
-    def __init__(
-        self,
-        rows: Rows,
-        truth: NDArray[np.float32],
-        known: NDArray[np.bool_],
-        given: NDArray[np.bool_],
-        tips: NDArray[np.bool_],
-        size: int,
-    ) -> None:
-        chosen = _sample(truth, size)
-        self.losses: dict[_Candidate, float] = {}
-        self._parts = Parts.of(rows[chosen])
-        self._truth, self._known = truth[chosen][:, given], known[chosen][:, given]
-        self._weight = self._known.astype(np.float32)
-        single = combine.almost_single(self._truth, tips[given])
-        self._competes = tips[given] if single else None
-
-    def __call__(self, kernel: Kernel, strength: float) -> float:
-        """Return the loss of a candidate; each is measured once."""
-        key = (kernel, strength)
-        if key not in self.losses:
-            inverse = ridge.inverse(self._parts.gram(kernel), strength)
-            fit = ridge.solve(inverse, self._truth, self._known)
-            self.losses[key] = combine.pooled_loss(
-                fit.held_out, self._truth, self._weight, self._competes
-            )
-        return self.losses[key]
-
-    def best_of_each_sharpness(self) -> list[_Candidate]:
-        """Return the best candidate of each sharpness, in rising order."""
-        best: dict[float, tuple[float, _Candidate]] = {}
-        for candidate, loss in self.losses.items():
-            sharpness = candidate[0].sharpness
-            if sharpness not in best or loss < best[sharpness][0]:
-                best[sharpness] = (loss, candidate)
-        return [best[sharpness][1] for sharpness in sorted(best)]
-
-
-_FEWEST = 4
-_USUAL_CANDIDATES = 24
-
-_Candidate = tuple[Kernel, float]
-
-
-def _steps(
-    with_vectors: bool,
-) -> list[Callable[[Kernel, float], Iterator[_Candidate]]]:
-    def coarse(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
-        for sharpness in (0.0, 1.0, 2.0, 4.0) if with_vectors else (0.0, 1.0, 2.0, 3.0):
-            for share in (0.1, 0.3, 0.5) if with_vectors else (1.0,):
-                yield Kernel(sharpness, share, kernel.words), strength
-
-    def ridges(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
-        for other in (strength, 0.05, 0.2, 0.4, 1.0):
-            yield kernel, other
-
-    def word_shares(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
-        for words in (kernel.words, 0.35, 0.65):
-            yield dataclasses.replace(kernel, words=words), strength
-
-    def shares(kernel: Kernel, strength: float) -> Iterator[_Candidate]:
-        for share in (kernel.lexical, 0.2, 0.4, 0.65) if with_vectors else (1.0,):
-            yield dataclasses.replace(kernel, lexical=share), strength
-
-    return [coarse, ridges, word_shares, shares]
-
-
 def _solve(
     kernel: Kernel,
     rows: Rows,
@@ -329,7 +212,7 @@ def _solve(
         inverse = ridge.inverse(matrix, strength)
         progress(0.7)
         return rows, ridge.solve(inverse, target, known)
-    chosen = _sample(target * known, settings.landmarks)
+    chosen = search.sample(target * known, settings.landmarks)
     fit = landmarks.solve(kernel, rows, chosen, target, known, strength=strength, progress=progress)
     return rows[chosen], fit
 
