@@ -7,7 +7,8 @@ a position, so a page is found again whatever came or went meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from lodestream.actions import scanning
+from lodestream.actions.memo import Memo
 from lodestream.actions.scanning import Scan
 from lodestream.actions.searching import search
 from lodestream.domain import orders
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 CANDIDATES: Final = 200
 """Where an order avoids what is alike, it does so among this many of the best, and the next."""
+
+MOST_KEPT: Final = 16_384
+"""Of an order this many comments are kept for the pages to come."""
 
 MOST_FOR_BIAS: Final = 2_000
 """Comments of either kind, reviewed and not, that the bias model looks at."""
@@ -83,8 +88,46 @@ class _Keyed:
 _BY_TIME: Final = (orders.Recent, orders.LabelProperty)
 
 
-def read_page(tx: Reader, asked: Asked, *, after: Place, limit: int, total: int | None) -> Ordered:
+@dataclass(frozen=True)
+class Kept:
+    """What follows a place in an order; `whole` tells that nothing comes after it."""
+
+    after: tuple[int | float, int] | None
+    rows: list[tuple[float, int]]
+    whole: bool
+    total: int
+
+    def behind(self, after: Place, limit: int) -> list[tuple[float, int]] | None:
+        """Return `limit` rows behind a place, fewer at the end; None if too few are here."""
+        start = 0
+        if after.after != self.after:
+            if after.after is None:
+                return None
+            key, pos = after.after
+            start = bisect_left(self.rows, (-key, -pos), key=lambda row: (-row[0], -row[1])) + 1
+            if start > len(self.rows) or self.rows[start - 1] != (key, pos):
+                return None
+        rows = self.rows[start : start + limit]
+        return rows if self.whole or len(rows) == limit else None
+
+
+Rankings = Memo[Kept]
+
+
+def read_page(
+    tx: Reader,
+    asked: Asked,
+    *,
+    after: Place,
+    limit: int,
+    total: int | None,
+    rankings: Rankings,
+    key: Hashable,
+) -> Ordered:
     """Return the page behind a place; `total` is what an earlier page counted, None on the first.
+
+    What comes soon after the page is kept in `rankings` under `key`, which tells whose comments
+    are asked for in which order: so the next page costs no scan, unless anything changes.
 
     No label property is computed, so by these all comments are equal and the newest come first.
 
@@ -93,12 +136,30 @@ def read_page(tx: Reader, asked: Asked, *, after: Place, limit: int, total: int 
     _check_labels(tx, asked)
     if isinstance(asked.order, _BY_TIME) and not asked.collapse:
         return _newest(tx, asked, after=after, limit=limit, total=total)
-    keyed = _keyed(tx, asked)
-    if asked.collapse:
-        _collapse(keyed)
-    found, following = _cut(keyed, after, limit)
-    count = len(keyed.scan.positions) if total is None else total
-    return Ordered(found, count, following)
+    stamp = query.content_stamp(tx, asked.dataset.id, asked.selection.keys)
+    kept = rankings.find(key, stamp)
+    rows = None if kept is None else kept.behind(after, limit + 1)
+    if kept is None or rows is None:
+        keyed = _keyed(tx, asked)
+        if asked.collapse:
+            _collapse(keyed)
+        count = len(keyed.scan.positions)
+        if keyed.alike is not None:
+            return _spread_page(keyed, after, limit, count if total is None else total)
+        kept = _ranked(keyed, after, limit, count)
+        rankings.keep(key, stamp, kept)
+        rows = kept.rows[: limit + 1]
+    following = Place(rows[limit - 1]) if len(rows) > limit else None
+    found = [pos for _, pos in rows[:limit]]
+    return Ordered(found, kept.total if total is None else total, following)
+
+
+def _ranked(keyed: _Keyed, after: Place, limit: int, total: int) -> Kept:
+    from lodestream.ml.ranking import best
+
+    size = max(limit + 1, MOST_KEPT)
+    rows = best(keyed.keys, keyed.scan.positions, size, after.after)
+    return Kept(after.after, rows, len(rows) < size, total)
 
 
 def _check_labels(tx: Reader, asked: Asked) -> None:
@@ -119,29 +180,27 @@ def _newest(tx: Reader, asked: Asked, *, after: Place, limit: int, total: int | 
     return Ordered([pos for _, pos in rows[:limit]], total, following)
 
 
-def _cut(keyed: _Keyed, after: Place, limit: int) -> tuple[list[int], Place | None]:
-    """Return the positions of a page, and where the next one begins."""
+def _spread_page(keyed: _Keyed, after: Place, limit: int, total: int) -> Ordered:
+    """Return a page of an order that avoids what is alike, candidates by candidates."""
     from lodestream.ml.ranking import best
 
+    assert keyed.alike is not None
     keys, positions = keyed.keys, keyed.scan.positions
-    if keyed.alike is None:
-        rows = best(keys, positions, limit + 1, after.after)
-        following = Place(rows[limit - 1]) if len(rows) > limit else None
-        return [pos for _, pos in rows[:limit]], following
     found: list[int] = []
     start, skip = after.after, after.skip
     while True:
         block = best(keys, positions, CANDIDATES, start)
-        spread = _spread(block, keyed.alike)
-        taken = spread[skip : skip + limit - len(found)]
+        taken = _spread(block, keyed.alike)[skip : skip + limit - len(found)]
         found += taken
         skip += len(taken)
-        if not block or (len(found) == limit and skip < len(block)):
-            return found, Place(start, skip) if skip < len(block) else None
+        if skip < len(block):
+            return Ordered(found, total, Place(start, skip))
+        if not block:
+            return Ordered(found, total, None)
         start, skip = block[-1], 0
         if len(found) == limit:
             more = best(keys, positions, 1, start)
-            return found, Place(start) if more else None
+            return Ordered(found, total, Place(start) if more else None)
 
 
 def _spread(

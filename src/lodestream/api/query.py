@@ -17,7 +17,7 @@ from lodestream.api.calls import Call
 from lodestream.api.datasets import field_types_wire, named_dataset
 from lodestream.api.http import Reply
 from lodestream.api.predicted import newest_predictions
-from lodestream.api.selections import readable_sources, select_in_dataset
+from lodestream.api.selections import readable_sources, seen_by, select_in_dataset
 from lodestream.api.tables import MOST_ROWS, comment_table
 from lodestream.domain.attributes import AttributeFilter, AttributeFilters, StringAnyOf
 from lodestream.domain.comments import messages_of, source_id_of
@@ -107,6 +107,8 @@ def query_comments(call: Call[QueryRequest]) -> QueryReply | Reply:
             after=Place() if token is None else token.place,
             limit=limit,
             total=None if token is None else token.total,
+            rankings=call.service.rankings,
+            key=(digest, *seen_by(dataset.id, asked.selection)),
         )
         if as_table:
             table = comment_table(call, tx, asked, page.positions)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 from msgspec import Raw, UnsetType
 
@@ -23,8 +23,10 @@ from lodestream.domain.sources import Source, hidden_properties
 from lodestream.store import models, sources, streams
 from lodestream.store.attribute_filters import fields_condition, labels_condition
 from lodestream.store.db import Reader
-from lodestream.store.query import label_names
+from lodestream.store.query import content_stamp, label_names
 from lodestream.store.statistics import Selection, select, with_attachments
+
+_T = TypeVar("_T")
 
 
 def readable_sources(call: Call[Any], tx: Reader, dataset_id: str) -> list[Source]:
@@ -137,3 +139,29 @@ def select_comments(
         dataset_id=dataset_id,
         never=never,
     )
+
+
+def remembered(
+    call: Call[Any],
+    tx: Reader,
+    dataset_id: str,
+    selection: Selection,
+    answer: Callable[[], _T],
+) -> _T:
+    """Return the answer to a request about these comments; what was answered before is remembered.
+
+    Only the same request of callers who see the same gets it, while nothing has changed.
+    """
+    key = (call.route.operation, call.request.body, *seen_by(dataset_id, selection))
+    stamp = content_stamp(tx, dataset_id, selection.keys)
+    found: _T | None = call.service.counts.find(key, stamp)
+    if found is None:
+        found = answer()
+        call.service.counts.keep(key, stamp, found)
+    return found
+
+
+def seen_by(dataset_id: str, selection: Selection) -> tuple[Hashable, ...]:
+    """Return what is the same for callers who see the same of a dataset."""
+    hidden = sorted((key, tuple(sorted(names))) for key, names in selection.hidden.items())
+    return dataset_id, tuple(selection.keys), tuple(hidden)

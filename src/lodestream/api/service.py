@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from lodestream.actions.memo import Memo
+from lodestream.actions.ordering import Rankings
 from lodestream.actions.predict import Predictor
 from lodestream.api.metrics import Figures, Metrics
 from lodestream.store.activity import ActivityLog
@@ -47,6 +49,8 @@ class Service:
         self.catalogue = Catalogue(self.db)
         self.figures = Figures(self.db, self.catalogue)
         self.activity = ActivityLog()
+        self.counts: Memo[Any] = Memo()
+        self.rankings: Rankings = Memo(8)
         self.predictor = Predictor(self.db, self.encoders)
         self.advance: Prepared = advance_statement(self.db.dialect_name)
         self.position: Prepared = position_statement(self.db.dialect_name)

@@ -24,10 +24,10 @@ from lodestream.api.breakdowns import (
 )
 from lodestream.api.calls import Call
 from lodestream.api.datasets import named_dataset
-from lodestream.api.selections import select_comments, select_in_dataset
+from lodestream.api.selections import remembered, select_comments, select_in_dataset
 from lodestream.api.sources import named_source
 from lodestream.domain.attributes import AttributeFilters
-from lodestream.domain.datasets import LabelPropertyId, require_zone
+from lodestream.domain.datasets import Dataset, LabelPropertyId, require_zone
 from lodestream.domain.errors import Unprocessable
 from lodestream.domain.filters import CommentFilter, parse_filter
 from lodestream.domain.labels import LabelName
@@ -35,7 +35,9 @@ from lodestream.domain.times import format_us
 from lodestream.store import sources as source_store
 from lodestream.store import statistics as store
 from lodestream.store.breakdowns import ThreadProperty
+from lodestream.store.db import Reader
 from lodestream.store.query import newest_of_threads
+from lodestream.store.statistics import Selection
 from lodestream.store.threads import list_threads
 
 Labels = Annotated[list[LabelName], Meta(max_length=1024)]
@@ -168,8 +170,8 @@ def dataset_statistics(call: Call[StatisticsRequest]) -> StatisticsReply:
     """
     body = call.body
     dataset = named_dataset(call)
-    zone_name = dataset.settings.timezone if body.timezone is UNSET else body.timezone
-    zone = require_zone(zone_name)
+    if body.timezone is not UNSET:
+        require_zone(body.timezone)
     with call.service.db.read() as tx:
         selection = select_in_dataset(
             call,
@@ -180,33 +182,42 @@ def dataset_statistics(call: Call[StatisticsRequest]) -> StatisticsReply:
             where="comment_filter",
             label_filter=body.label_filter,
         )
-        if body.thread_mode:
-            selection = newest_of_threads(selection)
-        span = store.measure(tx, selection)
-        counter = Counter(tx, dataset.id, selection)
-        labels = _shown_labels(body, counter)
-        found = Statistics(
-            num_comments=span.comments,
-            label_counts={},
-            min_timestamp=None if span.minimum_us is None else format_us(span.minimum_us),
-            max_timestamp=None if span.maximum_us is None else format_us(span.maximum_us),
-            thread_mode=body.thread_mode,
-            by_labels=labels,
-            by_label_properties=body.by_label_properties,
-            string_user_property_counts=[],
-            email_property_counts={},
-            thread_histogram_counts={},
-            timezone=zone_name,
+        return remembered(
+            call, tx, dataset.id, selection, lambda: _counted(tx, body, dataset, selection)
         )
-        broken_down = Breakdowns(
-            tx, selection, counter, labels, zone=zone, resolution=body.time_resolution
-        )
-        _ask(body, broken_down, found)
-        broken_down.count()
-        found.label_counts = {
-            name: SentimentCounts(one.positive, one.negative)
-            for name, one in counter.count().items()
-        }
+
+
+def _counted(
+    tx: Reader, body: StatisticsRequest, dataset: Dataset, selection: Selection
+) -> StatisticsReply:
+    zone_name = dataset.settings.timezone if body.timezone is UNSET else body.timezone
+    zone = require_zone(zone_name)
+    if body.thread_mode:
+        selection = newest_of_threads(selection)
+    span = store.measure(tx, selection)
+    counter = Counter(tx, dataset.id, selection)
+    labels = _shown_labels(body, counter)
+    found = Statistics(
+        num_comments=span.comments,
+        label_counts={},
+        min_timestamp=None if span.minimum_us is None else format_us(span.minimum_us),
+        max_timestamp=None if span.maximum_us is None else format_us(span.maximum_us),
+        thread_mode=body.thread_mode,
+        by_labels=labels,
+        by_label_properties=body.by_label_properties,
+        string_user_property_counts=[],
+        email_property_counts={},
+        thread_histogram_counts={},
+        timezone=zone_name,
+    )
+    broken_down = Breakdowns(
+        tx, selection, counter, labels, zone=zone, resolution=body.time_resolution
+    )
+    _ask(body, broken_down, found)
+    broken_down.count()
+    found.label_counts = {
+        name: SentimentCounts(one.positive, one.negative) for name, one in counter.count().items()
+    }
     if body.label_property_timeseries or body.by_label_properties:
         totals = [0.0] * len(body.by_label_properties)
         found.label_property_summary = LabelPropertySummary([], [], totals)

@@ -12,12 +12,13 @@ from lodestream.actions.groupings import EmailProperty, by_participants
 from lodestream.actions.volumes import Counter, Volume, count_assigned
 from lodestream.api.calls import Call
 from lodestream.api.datasets import named_dataset, named_dataset_id
-from lodestream.api.selections import readable_sources, select_in_dataset
+from lodestream.api.selections import readable_sources, remembered, select_in_dataset
 from lodestream.domain.attributes import AttributeFilters
 from lodestream.domain.comments import attachments_of
 from lodestream.domain.datasets import Dataset
 from lodestream.domain.errors import InvalidInput
 from lodestream.domain.labels import DEFAULT_GROUP, LabelName, decode_label
+from lodestream.domain.sources import Source
 from lodestream.domain.validation import LabelHealth
 from lodestream.store import models, streams
 from lodestream.store import statistics as store
@@ -230,29 +231,44 @@ def dataset_summary(call: Call[SummaryRequest]) -> SummaryReply:
             where="filter",
             label_filter=body.label_filter,
         )
-        if body.thread_mode:
-            selection = newest_of_threads(selection)
-        found = store.count_properties(tx, selection, most_values=MOST_VALUES)
         sources = readable_sources(call, tx, dataset.id)
         everything = _everything(call, tx, dataset.id)
-        fields = count_fields(tx, dataset.id, everything.keys)
-        by_type, by_extension = _attachments(tx, selection)
-        summary = Summary(
-            user_properties=_properties(found),
-            labels=_labels(tx, dataset, selection, everything),
-            entity_defs=[
-                FieldTypeSummary(one.id, fields.get(one.id, 0)) for one in dataset.entity_defs
-            ],
-            label_properties=dataset.settings.label_properties,
-            source_kinds=sorted({source.kind for source in sources}),
-            source_names=[source.name for source in sources],
-            annotation_metadata={},
-            attachments_common_types_extensions=by_type,
-            attachments_file_extensions=by_extension,
-            email_properties=_participants(tx, selection) or UNSET,
-            trigger_exceptions=_exceptions(tx, dataset.id) or UNSET,
+        if body.thread_mode:
+            selection = newest_of_threads(selection)
+        return remembered(
+            call,
+            tx,
+            dataset.id,
+            everything,
+            lambda: SummaryReply(_summed_up(tx, dataset, selection, everything, sources)),
         )
-    return SummaryReply(summary)
+
+
+def _summed_up(
+    tx: Reader,
+    dataset: Dataset,
+    selection: Selection,
+    everything: Selection,
+    sources: Sequence[Source],
+) -> Summary:
+    found = store.count_properties(tx, selection, most_values=MOST_VALUES)
+    fields = count_fields(tx, dataset.id, everything.keys)
+    by_type, by_extension = _attachments(tx, selection)
+    return Summary(
+        user_properties=_properties(found),
+        labels=_labels(tx, dataset, selection, everything),
+        entity_defs=[
+            FieldTypeSummary(one.id, fields.get(one.id, 0)) for one in dataset.entity_defs
+        ],
+        label_properties=dataset.settings.label_properties,
+        source_kinds=sorted({source.kind for source in sources}),
+        source_names=[source.name for source in sources],
+        annotation_metadata={},
+        attachments_common_types_extensions=by_type,
+        attachments_file_extensions=by_extension,
+        email_properties=_participants(tx, selection) or UNSET,
+        trigger_exceptions=_exceptions(tx, dataset.id) or UNSET,
+    )
 
 
 def _properties(found: Sequence[PropertyCount]) -> Properties:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,10 +18,18 @@ from lodestream.store.dialect import Prepared
 from lodestream.store.statistics import Selection
 from lodestream.store.tables import (
     annotated_comment,
+    changed_comment,
     comment,
+    counter,
     label_def,
     label_mark,
+    learning,
+    model,
     prediction,
+    prediction_progress,
+    source_content,
+    stream,
+    stream_exception,
 )
 
 CHUNK: Final = 8192
@@ -61,12 +69,12 @@ def rows_of(
 
 
 def scores_between(
-    tx: Reader, model: int, first: int, last: int
+    tx: Reader, owner: int, first: int, last: int
 ) -> Iterator[list[tuple[int, bytes]]]:
     """Return (position, packed scores) by a model from one position to another, in order."""
     query = (
         sa.select(prediction.c.pos, prediction.c.scores)
-        .where(prediction.c.model == model, prediction.c.pos.between(first, last))
+        .where(prediction.c.model == owner, prediction.c.pos.between(first, last))
         .order_by(prediction.c.pos)
     )
     yield from stream_rows(tx, query)
@@ -182,3 +190,32 @@ def label_names(tx: Reader, dataset_id: str) -> dict[int, str]:
         .order_by(label_def.c.rank, label_def.c.name)
     )
     return {row.key: row.name for row in tx.execute(query)}
+
+
+def content_stamp(tx: Reader, dataset_id: str, sources: Sequence[int]) -> Hashable:
+    """Return what differs whenever a count over a dataset's comments may: equal, nothing changed.
+
+    It covers comments, annotations, exceptions of streams, definitions and kept predictions.
+    """
+    content = sa.select(source_content).where(source_content.c.source.in_(sources))
+    notes = sa.select(sa.func.count(), sa.func.max(changed_comment.c.stamp))
+    reached = (
+        sa.select(prediction_progress)
+        .join(model, model.c.key == prediction_progress.c.model)
+        .where(model.c.dataset_id == dataset_id)
+    )
+    tags = sa.select(sa.func.count(), sa.func.max(stream_exception.c.tagged_us)).select_from(
+        stream_exception.join(stream, stream.c.id == stream_exception.c.stream_id)
+    )
+    parts = (
+        sa.select(counter.c.value).where(counter.c.name == "catalogue"),
+        sa.select(learning.c.revision).where(learning.c.dataset_id == dataset_id),
+        sa.select(sa.func.max(model.c.key), sa.func.count(model.c.validation)).where(
+            model.c.dataset_id == dataset_id, sa.not_(model.c.deleted)
+        ),
+        content,
+        notes.select_from(changed_comment),
+        tags.where(stream.c.dataset_id == dataset_id),
+        reached,
+    )
+    return tuple(tuple(sorted(map(tuple, tx.execute(part)))) for part in parts)
