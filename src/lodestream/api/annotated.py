@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -218,12 +219,19 @@ class StateForms:
     """Shows fields and occurrences by a dataset's definitions; what has none is left out."""
 
     def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
         self._types = {one.id: one for one in dataset.entity_defs}
-        self._fields: dict[str, MoonFormField] = {}
-        for group in dataset.label_groups:
-            if group.name == DEFAULT_GROUP:
-                for label in map(decode_label, group.label_defs):
-                    self._fields |= {one.field_id: one for one in label.moon_form or ()}
+
+    @cached_property
+    def _fields(self) -> dict[str, MoonFormField]:
+        # Few comments have occurrences; the others need not wait for all labels to be decoded.
+        return {
+            one.field_id: one
+            for group in self._dataset.label_groups
+            if group.name == DEFAULT_GROUP
+            for label in map(decode_label, group.label_defs)
+            for one in label.moon_form or ()
+        }
 
     def entities(self, state: State) -> EntitiesWire:
         """Return the fields of a comment as clients see them."""
