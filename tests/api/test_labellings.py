@@ -295,7 +295,8 @@ def test_reviewed_comments_have_a_quota(client: Client, db: Database, source: st
 
 def pages(client: Client, source: str, query: str = "") -> list[list[str]]:
     """Page through the reviewed comments of a source as the vendor's client does."""
-    found, after = [], ""
+    found: list[list[str]] = []
+    after = ""
     while True:
         reply = client.ok("GET", f"{LABELLINGS}?source_id={source}{query}{after}")
         if not reply["results"]:

@@ -623,7 +623,7 @@ def test_comments_without_annotations_are_unreviewed(engine: sa.Engine) -> None:
 
 
 def test_marks_are_found_by_their_keys(sqlite_engine: sa.Engine) -> None:
-    value = {
+    value: Any = {
         "reviewed": "only_reviewed",
         "annotations": {"labels": {"one_of": ["A"], "not_one_of": ["A > B"]}},
         "entities": {"presence": [{"kind": "order", "rule": "present"}]},
@@ -642,7 +642,7 @@ def test_the_largest_filter_still_runs(engine: sa.Engine) -> None:
     }
     full = {"one_of": members, "not_one_of": members, **people_lists}
     domains_of_all_lengths = ["x" * n for n in range(1, 129)]
-    value = {
+    value: Any = {
         "sources": sorted(SOURCES),
         "user_properties": {
             f"string:{n}": {

@@ -345,9 +345,10 @@ def has_new_spans(before: State, after: State) -> bool:
     """Tell whether a state points to places in the text that another one does not point to."""
 
     def places(state: State) -> set[Span]:
-        fields = (*state.fields_assigned, *state.fields_dismissed)
-        inner = (f for one in state.captures for capture in one.captures for f in capture)
-        return {span for field in (*fields, *inner) for span in field.spans}
+        found = {s for f in (*state.fields_assigned, *state.fields_dismissed) for s in f.spans}
+        for one in state.captures:
+            found.update(span for fields in one.captures for f in fields for span in f.spans)
+        return found
 
     return not places(after) <= places(before)
 
