@@ -171,6 +171,7 @@ def _things(client: Client, name: str) -> dict[str, str]:
         "tenant_name": tenant["name"],
         "target_tenant_id": tenant["tenant_id"],
         "quota_kind": "comments",
+        "transform_tag": "generic.0.CONVKER5",
     }
 
 

@@ -15,8 +15,14 @@ from lodestream.domain.times import now_us
 from lodestream.store import audit, jobs, projects, quotas, sources
 from lodestream.store.db import Database, Writer
 
-TRANSFORM_TAGS = frozenset({"generic.0.CONVKER5"})
+TRANSFORM_TAGS = frozenset({"generic.0.CONVKER5", "generic_simple.0.QR5PW4VZ"})
 """The e-mail transform tags that exist."""
+
+
+def require_transform_tag(tag: str) -> None:
+    """Raise Unprocessable, in the words that clients know, if there is no such tag."""
+    if tag not in TRANSFORM_TAGS:
+        raise Unprocessable(f"The value '{tag}' is not a valid transform tag.")
 
 
 @dataclass(frozen=True)
@@ -112,8 +118,8 @@ def remove_source(tx: Writer, source: Source) -> None:
 
 def _check_references(values: dict[str, Any]) -> None:
     tag = values.get("email_transform_tag")
-    if tag is not None and tag not in TRANSFORM_TAGS:
-        raise Unprocessable(f"The value '{tag}' is not a valid transform tag.")
+    if tag is not None:
+        require_transform_tag(tag)
     if values.get("bucket_id") is not None:
         raise Unprocessable(f"No such bucket: {values['bucket_id']}")
 

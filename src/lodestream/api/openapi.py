@@ -90,6 +90,7 @@ PATH_PARAMETERS: Final[dict[str, Json]] = {
     "tag_name": {"type": "string", "enum": list(TAGS), "description": "Name of a tag."},
     "training_action_id": {**_TEXT, "description": "Id of a training action, a UUID."},
     "comment_uid": {**_TEXT, "description": "Uid of a comment, `<source id>.<comment id>`."},
+    "transform_tag": {**_TEXT, "description": "An e-mail transform tag, `<name>.<version>.<id>`."},
     "quota_kind": {**_TEXT, "description": "Kind of a quota, as they are listed."},
     "target_tenant_id": {**_TEXT, "description": "Id or name of the tenant."},
     "tenant_name": {**_TEXT, "description": "Name of the tenant."},

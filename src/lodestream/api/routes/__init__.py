@@ -15,6 +15,7 @@ from lodestream.api.routes.datasets import (
 from lodestream.api.routes.docs import description_routes
 from lodestream.api.routes.files import FILES, INTAKE
 from lodestream.api.routes.lodestream import ANNOTATIONS, STATUS, SYSTEM
+from lodestream.api.routes.mail import MAIL
 from lodestream.api.routes.models import MODELS
 from lodestream.api.routes.query import QUERIES
 from lodestream.api.routes.streams import STREAMS, TRIGGERS
@@ -25,6 +26,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *COMMENTS,
     *FILES,
     *INTAKE,
+    *MAIL,
     *DATASETS,
     *LABELLINGS,
     *QUERIES,
