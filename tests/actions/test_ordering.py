@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lodestream.actions import ordering
 from lodestream.store.db import Database
-from tests.api.test_query import LABELS, ask, label, made_of, pages
-from tests.build import make_comment
+from tests.api.test_query import LABELS, PRIVATE, ask, label, made_of, pages
+from tests.build import dataset_path, delete_ids, make_comment, sync_ids
 from tests.client import Client
 from tests.predictions import insert_model
 
@@ -82,6 +83,55 @@ def test_pages_neither_repeat_nor_drop(world: Client, data: st.DataObject) -> No
     assert "continuation" not in whole
     assert len(set(ids)) == len(ids) == whole["num_results"]["filtered"]
     assert [one for page in pages(world, **body, limit=limit) for one in page] == ids
+
+
+def test_pages_that_outlast_what_is_kept_go_on(
+    world: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "MOST_KEPT", 7)
+    for order in KINDS:
+        whole = [one["comment"]["id"] for one in ask(world, order=order, limit=100)["results"]]
+        for limit in (2, 7, 10):
+            found = pages(world, order=order, limit=limit)
+            assert [one for page in found for one in page] == whole, (order, limit)
+
+
+def test_a_page_behind_a_comment_that_went_away_goes_on_where_it_was(world: Client) -> None:
+    order = {"kind": "sample", "seed": 4}
+    whole = [one["comment"]["id"] for one in ask(world, order=order, limit=100)["results"]]
+    token = ask(world, order=order, limit=5)["continuation"]
+    delete_ids(world, whole[4], whole[6])
+    sync_ids(world, "fresh")
+    body = {"order": order, "limit": 100, "continuation": token}
+    rest = [one["comment"]["id"] for one in ask(world, **body)["results"]]
+    assert [one for one in rest if one != "fresh"] == [whole[5], *whole[7:]]
+
+
+def test_what_was_counted_is_counted_again_when_anything_changed(
+    world: Client, db: Database
+) -> None:
+    def counted() -> tuple[Any, Any]:
+        found = world.ok("POST", f"{PRIVATE}/statistics", {})["statistics"]
+        summary = world.ok("POST", f"{PRIVATE}/summary", {})["summary"]
+        assert counts_of(summary) == found["label_counts"]
+        return found["num_comments"], found["label_counts"]
+
+    def counts_of(summary: Any) -> Any:
+        return {one["name"]: one["filtered"] for one in summary["labels"]}
+
+    before = counted()
+    assert counted() == before
+    sync_ids(world, "fresh")
+    assert counted() == (61, before[1])
+    label(world, "fresh", "Billing")
+    assert counted()[1]["Billing"]["positive"] == before[1]["Billing"]["positive"] + 1
+    label(world, "fresh", "Refund")
+    assert counted()[1]["Billing"] == before[1]["Billing"]
+    delete_ids(world, "fresh")
+    assert counted() == before
+    dataset_id = world.ok("GET", dataset_path("acme/support"))["dataset"]["id"]
+    insert_model(db, dataset_id, LABELS, {"c30": {"Billing": 1.0}}, version=2)
+    assert counted()[1]["Refund > Late"]["positive"] < before[1]["Refund > Late"]["positive"]
 
 
 def test_every_order_shows_all_that_it_is_about(world: Client) -> None:
