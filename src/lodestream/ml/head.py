@@ -84,8 +84,8 @@ class HeadSettings:
 
     search_rows: int = 1000
     final_rows: int = 3000
-    exact_rows: int = 8000
-    landmarks: int = 4000
+    exact_rows: int = 10_000
+    landmarks: int = 4_000
     platt_strength: float = 30.0
     inertia: float = 1.0
 

@@ -5,7 +5,8 @@ features `phi = K_nm R^-T` (Nystroem), and ridge regression on those needs memor
 however many texts there are. Texts pass by in blocks, twice.
 
 The leave-one-out formula is that of any ridge regression. Its leverages `phi_i A^-1 phi_i^T` are
-squared lengths, and are estimated by a random projection: they are small where texts are many.
+squared lengths. For landmarks they are computed; for the other texts, where they are small, they
+are estimated by a random projection.
 
 References
 ----------
@@ -73,7 +74,10 @@ def solve(
         sums += wide.T @ centred[at : at + _BLOCK]
         progress(0.5 * at / len(rows))
     squares = np.tril(squares) + np.tril(squares, -1).T
-    inverse_factor, probes = _factor(root, squares, strength)
+    inverse_factor = _factor(root, squares, strength)
+    spread = _spread(root, inverse_factor)
+    noise = np.random.default_rng(len(root)).standard_normal((len(root), _PROBES))
+    probes = spread @ (noise / np.sqrt(_PROBES)).astype(np.float32)
     dual = _dual(root, inverse_factor, sums)
     held_out = np.empty_like(centred)
     leverage = np.empty((len(rows), 1), np.float32)
@@ -81,6 +85,8 @@ def solve(
         held_out[at : at + _BLOCK] = block @ dual
         leverage[at : at + _BLOCK, 0] = np.square(block @ probes).sum(1)
         progress(0.6 + 0.3 * at / len(rows))
+    # A landmark is a basis of its own: its leverage is large, and no estimate is near enough.
+    leverage[chosen, 0] = np.square(gram(kernel, marks) @ spread).sum(1)
     np.minimum(leverage, _LARGEST_LEVERAGE, out=leverage)
     if not known.all():
         filled = centred
@@ -109,18 +115,21 @@ def _blocks(kernel: Kernel, rows: Rows, marks: Rows) -> Iterator[tuple[int, NDAr
 
 def _factor(
     root: NDArray[np.float64], squares: NDArray[np.float64], strength: float
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Return the Cholesky factor of `A = phi^T phi + ridge`, and the probes for the leverages."""
+) -> NDArray[np.float64]:
+    """Return the Cholesky factor of `A = phi^T phi + ridge`."""
     half = linalg.solve_triangular(root, squares, lower=True, check_finite=False)
     whole = linalg.solve_triangular(root, half.T, lower=True, check_finite=False)
     whole = (whole + whole.T) / 2
     whole.flat[:: len(whole) + 1] += strength
     factor = linalg.cholesky(whole, lower=True, overwrite_a=True, check_finite=False)
-    noise = np.random.default_rng(len(root)).standard_normal((len(root), _PROBES))
-    noise /= np.sqrt(_PROBES)
-    inner = linalg.solve_triangular(factor, noise, lower=True, trans="T", check_finite=False)
-    probes = linalg.solve_triangular(root, inner, lower=True, trans="T", check_finite=False)
-    return factor, probes.astype(np.float32)
+    return np.asarray(factor, np.float64)
+
+
+def _spread(root: NDArray[np.float64], factor: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the matrix S for which a text's leverage is the squared length of `k S`."""
+    inner = linalg.lapack.dtrtri(factor, lower=1)[0].T
+    spread = linalg.solve_triangular(root, inner, lower=True, trans="T", check_finite=False)
+    return np.asarray(spread, np.float32)
 
 
 def _dual(
