@@ -54,12 +54,12 @@ def thread_properties(
     thread_of = {row.pos: row.thread_id for row in rows}
     wanted = {thread for thread in thread_of.values() if thread is not None}
     members: dict[str, list[Any]] = {}
-    query = (
-        sa.select(comment.c.thread_id, comment.c.pos, comment.c.timestamp_us)
-        .where(comment.c.source == source, comment.c.thread_id.in_(wanted))
-        .order_by(comment.c.timestamp_us, comment.c.pos)
+    # Sorted here: asked for an order, SQLite would walk the whole source in it.
+    query = sa.select(comment.c.thread_id, comment.c.pos, comment.c.timestamp_us).where(
+        comment.c.source == source, comment.c.thread_id.in_(wanted)
     )
-    for row in tx.execute(query):
+    rows_of_threads = tx.execute(query).all() if wanted else []
+    for row in sorted(rows_of_threads, key=lambda row: (row.timestamp_us, row.pos)):
         members.setdefault(row.thread_id, []).append(row)
     fronts = read_fronts(tx, [row.pos for rows in members.values() for row in rows])
     return [
