@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from lodestream.store import derived, models
 from lodestream.store.db import Database
 from lodestream.store.tables import comment
 
-Row = Mapping[str, float] | Mapping[str, tuple[float, float]]
+Row = Mapping[str, float] | Mapping[str, tuple[float, float]] | Mapping[str, Any]
 
 
 def positions_of(db: Database) -> dict[str, int]:
@@ -68,7 +69,7 @@ def insert_model(
         derived.PREDICTIONS.write(tx, key, rows)
         if left_out is not None:
             table = [[one.get(name, 0.0) for name in labels] for one in left_out.values()]
-            arrays = {
+            arrays: dict[str, Any] = {
                 "positions": np.array([places[name] for name in left_out], np.int64),
                 "left_out": np.array(table, np.float16).reshape(len(left_out), len(labels)),
             }

@@ -78,7 +78,7 @@ def test_predicted_labels_are_those_above_their_thresholds(
     table = np.round(random.random((60, 5)), 2)
     sync(client, [make_comment(f"c{number}") for number in range(60)])
     dataset_id = make_dataset(client)
-    scores = {
+    scores: dict[str, dict[str, Any]] = {
         f"c{number}": {
             name: (float(p), -0.5) if has_sentiment else float(p)
             for name, p in zip(labels, row, strict=True)
