@@ -1,0 +1,482 @@
+"""The things of the API as structs.
+
+Answers may hold more than is named here, and a server of another age less: what is unknown is
+passed over, what is missing has a default. Instants are aware datetimes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+
+class Text(Struct, omit_defaults=True, kw_only=True):
+    """A text; `translated_from` is the original of a translation, markup is a tree of nodes."""
+
+    text: str
+    translated_from: str | None = None
+    text_markup: Any = None
+    translated_from_markup: Any = None
+
+
+class Message(Struct, omit_defaults=True, kw_only=True):
+    """One utterance: a mail has one message, a conversation as many as were said."""
+
+    body: Text
+    subject: Text | None = None
+    signature: Text | None = None
+    sender: str | None = msgspec.field(default=None, name="from")
+    to: list[str] | None = None
+    cc: list[str] | None = None
+    bcc: list[str] | None = None
+    sent_at: datetime | None = None
+    language: str | None = None
+
+
+class Attachment(Struct, omit_defaults=True, kw_only=True):
+    """What is known of a file beside a comment."""
+
+    name: str
+    size: int
+    content_type: str
+    content_hash: str | None = None
+    attachment_reference: str | None = None
+
+
+class NewComment(Struct, omit_defaults=True, kw_only=True):
+    """A comment to send. `id` is chosen by the sender, unique in the source.
+
+    Keys of `user_properties` begin with `string:` or `number:`.
+    """
+
+    id: str
+    timestamp: datetime
+    messages: list[Message]
+    thread_id: str | None = None
+    user_properties: dict[str, str | float] = {}
+    text_format: Literal["plain", "markdown"] | None = None
+    attachments: list[Attachment] = []
+
+
+class Comment(Struct, kw_only=True):
+    """A stored comment. `uid` is unique in the server, `id` in the source; `timestamp` is when it
+    was written, `created_at` when it was stored first."""
+
+    id: str
+    uid: str
+    timestamp: datetime
+    created_at: datetime
+    messages: list[Message]
+    source_id: str | None = None
+    last_modified: datetime | None = None
+    thread_id: str | None = None
+    user_properties: dict[str, str | float] | None = None
+    text_format: str | None = None
+    attachments: list[Attachment] | None = None
+    context: str | None = None
+    has_annotations: bool = False
+
+
+class Span(Struct, kw_only=True):
+    """A piece of text: characters `char_start` to `char_end` of a part of a message."""
+
+    content_part: str
+    message_index: int
+    utf16_byte_start: int
+    utf16_byte_end: int
+    char_start: int | None = None
+    char_end: int | None = None
+
+
+class PredictedLabel(Struct, kw_only=True):
+    """A label that a model expects; `name` has the levels, root first."""
+
+    name: tuple[str, ...]
+    probability: float
+    sentiment: float | None = None
+    auto_thresholds: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The name as one string, as it is written everywhere else."""
+        return " > ".join(self.name)
+
+
+class PredictedEntity(Struct, kw_only=True):
+    """A general field that was found in the text."""
+
+    name: str
+    formatted_value: str
+    spans: list[Span]
+    id: str | None = None
+    kind: str | None = None
+    probability: float | None = None
+    field_id: str | None = None
+
+
+class LabelProperty(Struct, kw_only=True):
+    """A property of a comment by its labels: `tone` or `quality_of_service`."""
+
+    property_id: str
+    property_name: str
+    value: float
+
+
+class _Identity(Struct):
+    id: str
+    uid: str
+
+
+_comment = msgspec.json.Decoder(Comment)
+_identity = msgspec.json.Decoder(_Identity)
+
+
+class _Delivered(Struct, kw_only=True, dict=True):
+    """What every form of delivery has. The comment is read when it is asked for, once."""
+
+    raw: Raw = msgspec.field(name="comment")
+
+    @functools.cached_property
+    def comment(self) -> Comment:
+        """The comment. Raises msgspec.ValidationError if it is none."""
+        return _comment.decode(self.raw)
+
+    @property
+    def id(self) -> str:
+        """The comment's id, without reading the rest of it."""
+        return _identity.decode(self.raw).id
+
+    @property
+    def uid(self) -> str:
+        """The comment's uid, without reading the rest of it."""
+        return _identity.decode(self.raw).uid
+
+    @property
+    def json(self) -> bytes:
+        """The comment as it came, in JSON."""
+        return bytes(self.raw)
+
+
+class Result(_Delivered, kw_only=True, dict=True):
+    """A comment that a stream delivers, with what its model predicts, if it has one.
+
+    `sequence_id` is the place to advance to when the work on this and all before it is done.
+    """
+
+    sequence_id: str
+    labels: list[PredictedLabel] = []
+    entities: list[PredictedEntity] = []
+    label_properties: list[LabelProperty] = []
+
+
+class Batch(Struct, kw_only=True):
+    """What one fetch brings: comments oldest first, and the place behind all that was examined."""
+
+    results: list[Result]
+    sequence_id: str
+    filtered: int = 0
+    is_end_sequence: bool = False
+
+
+class Value(Struct, kw_only=True):
+    """The value of a field, in its normal form."""
+
+    formatted: str
+
+
+class Confidence(Struct, kw_only=True):
+    """How sure a model is, in [0, 1], and the names of the thresholds that this clears."""
+
+    value: float
+    thresholds: tuple[str, ...] = ()
+
+
+class FieldValue(Struct, kw_only=True):
+    """A field of a label or of a comment; None where it was not found."""
+
+    name: str
+    value: Value | None = None
+    confidence: float | None = None
+    text_spans: list[Span] = []
+
+
+class Occurrence(Struct, kw_only=True):
+    """A label that occurs in a comment, with its fields; `name` is the full name."""
+
+    name: str
+    occurrence_confidence: Confidence
+    extraction_confidence: Confidence
+    fields: list[FieldValue] = []
+
+
+class Taxonomy(Struct, kw_only=True):
+    """The predictions of one group of labels."""
+
+    name: str
+    labels: list[Occurrence] = []
+    general_fields: list[FieldValue] = []
+
+
+class Score(Struct, kw_only=True):
+    """A score of a comment, such as its tone."""
+
+    name: str
+    value: float
+
+
+class Prediction(Struct, kw_only=True):
+    """What a model predicts for a comment, fields of labels included."""
+
+    taxonomies: list[Taxonomy] = []
+    scores: list[Score] = []
+
+
+class FieldsResult(_Delivered, kw_only=True, dict=True):
+    """A comment that a stream delivers, with extracted fields.
+
+    `sequence_id` is the place to advance to when the work on this and all before it is done.
+    """
+
+    sequence_id: str = msgspec.field(name="continuation")
+    prediction: Prediction | None = None
+
+    @property
+    def labels(self) -> Sequence[Occurrence]:
+        """The labels of the group `default`."""
+        found = self.prediction.taxonomies if self.prediction else ()
+        return next((one.labels for one in found if one.name == "default"), ())
+
+
+class FieldsBatch(Struct, kw_only=True):
+    """What one call of `results` brings, named as in `Batch`."""
+
+    results: list[FieldsResult]
+    sequence_id: str = msgspec.field(name="continuation")
+    filtered: int = msgspec.field(name="num_filtered", default=0)
+    more_results: bool = True
+    model: Any = None
+
+    @property
+    def is_end_sequence(self) -> bool:
+        """Whether nothing lay behind this batch."""
+        return not self.more_results
+
+
+class Threshold(Struct, kw_only=True, omit_defaults=True):
+    """From which probability on a stream delivers a label."""
+
+    name: list[str]
+    threshold: float = 0.0
+
+
+class StreamModel(Struct, kw_only=True):
+    """The model of a stream: a pinned version, and the labels it delivers; none means all."""
+
+    version: int
+    label_thresholds: list[Threshold] = []
+
+
+class Stream(Struct, kw_only=True):
+    """The definition of a stream."""
+
+    id: str
+    dataset_id: str
+    name: str
+    created_at: datetime
+    title: str = ""
+    description: str = ""
+    updated_at: datetime | None = None
+    comment_filter: dict[str, Any] = {}
+    model: StreamModel | None = None
+
+
+class Source(Struct, kw_only=True):
+    """Where comments of one kind come in."""
+
+    id: str
+    owner: str
+    name: str
+    title: str = ""
+    description: str = ""
+    language: str = "en"
+    should_translate: bool = False
+    sensitive_properties: list[str] = []
+    kind: str = msgspec.field(name="_kind", default="unknown")
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    last_modified: datetime | None = None
+    bucket_id: str | None = None
+    email_transform_tag: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """`project/name`."""
+        return f"{self.owner}/{self.name}"
+
+
+class Label(Struct, kw_only=True, omit_defaults=True):
+    """The definition of a label."""
+
+    name: str
+    title: str = ""
+    instructions: str = ""
+    external_id: str | None = None
+    moon_form: list[dict[str, Any]] | None = None
+
+
+class Dataset(Struct, kw_only=True):
+    """A view on sources, with labels, models and streams of its own."""
+
+    id: str
+    owner: str
+    name: str
+    title: str = ""
+    description: str = ""
+    created: datetime | None = None
+    last_modified: datetime | None = None
+    model_family: str = ""
+    source_ids: list[str] = []
+    has_sentiment: bool = False
+    label_defs: list[Label] = []
+    general_fields: list[dict[str, Any]] = []
+    entity_defs: list[dict[str, Any]] = []
+
+    @property
+    def full_name(self) -> str:
+        """`project/name`."""
+        return f"{self.owner}/{self.name}"
+
+
+class Synced(Struct, kw_only=True):
+    """What became of comments that were sent."""
+
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many were sent."""
+        return self.new + self.updated + self.unchanged
+
+    def plus(self, more: Synced) -> Synced:
+        """Return both as one."""
+        return Synced(
+            new=self.new + more.new,
+            updated=self.updated + more.updated,
+            unchanged=self.unchanged + more.unchanged,
+        )
+
+
+class AssignedLabel(Struct, kw_only=True):
+    """A label that a person gave or took away; the sentiment is `positive` or `negative`."""
+
+    name: str
+    sentiment: str = "positive"
+
+
+class Labelling(Struct, kw_only=True):
+    """What people say of a comment's labels, in one group."""
+
+    group: str = "default"
+    assigned: list[AssignedLabel] = []
+    dismissed: list[AssignedLabel] = []
+
+
+class Annotated(Struct, kw_only=True):
+    """A comment with its annotations."""
+
+    comment: Comment
+    labelling: list[Labelling] = []
+    entities: Any = None
+    moon_forms: Any = None
+
+
+class ModelSettings(Struct, kw_only=True):
+    """What people noted about a model."""
+
+    starred: bool = False
+    description: str = ""
+
+
+class Model(Struct, kw_only=True):
+    """A trained model."""
+
+    version: int
+    pinned: bool = False
+    validated: bool = False
+    used_by_triggers: bool = False
+    trained_time: datetime | None = None
+    reviewed_counts: dict[str, int] = {}
+    settings: ModelSettings | None = None
+
+
+class ModelTag(Struct, kw_only=True):
+    """A name for a pinned version: `live` or `staging`."""
+
+    name: str
+    version: int
+    updated_at: datetime | None = None
+
+
+class UsedModel(Struct, kw_only=True):
+    """The version that predicted, and when it was trained."""
+
+    version: int
+    time: datetime | None = None
+
+
+class Predictions(Struct, kw_only=True):
+    """Predictions for documents, in their order."""
+
+    labels: list[list[PredictedLabel]] = msgspec.field(name="predictions")
+    entities: list[list[PredictedEntity]] = []
+    model: UsedModel | None = None
+
+
+class CommentPrediction(Struct, kw_only=True):
+    """Predictions for a stored comment."""
+
+    uid: str
+    labels: list[PredictedLabel] = []
+    entities: list[PredictedEntity] = []
+
+
+class User(Struct, kw_only=True):
+    """A user, and what was granted to them."""
+
+    id: str
+    username: str
+    email: str
+    created: datetime | None = None
+    organisation_permissions: dict[str, list[str]] = {}
+    global_permissions: list[str] = []
+    last_login_at: datetime | None = None
+
+
+class Project(Struct, kw_only=True):
+    """What sources and datasets live in."""
+
+    name: str
+    id: str | None = None
+    title: str = ""
+    description: str = ""
+
+
+class AuditEvent(Struct, kw_only=True):
+    """Something that somebody did."""
+
+    event_id: str
+    event_type: str
+    timestamp: datetime
+    actor_user_id: str
+    user_ids: list[str] = []
+    source_ids: list[str] = []
+    dataset_ids: list[str] = []
+    project_ids: list[str] = []
+    trigger_ids: list[str] = []
