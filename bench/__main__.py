@@ -15,6 +15,7 @@ from bench import machine, report
 from bench.bench import Bench, Figure
 from bench.client import WrongAnswer
 from bench.scenarios import (
+    client,
     databases,
     encoding,
     fetch,
@@ -36,6 +37,7 @@ _SCENARIOS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "sources": sources.run,
     "databases": databases.run,
     "predictions": predictions.run,
+    "client": client.run,
 }
 _LARGE = {"million": million.run}
 

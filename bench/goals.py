@@ -46,6 +46,13 @@ GOALS = {
     "million/middle": Goal("a million rows / ten thousand: fetch in the middle", 0.85, 0.97),
     "million/tail": Goal("a million rows / ten thousand: fetch at the tail", 0.85, 0.97),
     "predictions/1024": Goal("fetch with predictions / without, at 1024", 0.8, 0.9),
+    "client/1024": Goal(
+        "processor time of lodestream.client / of http.client and orjson, at 1024",
+        1.15,
+        1.0,
+        lower=True,
+    ),
+    "client/16": Goal("the same, at 16", 1.4, 1.0, lower=True),
     "gzip": Goal("gzip cycle / identity cycle at 1024", 0.6, 0.85),
     "filter/property": Goal(
         "time of a comment examined by a filter that passes 1 % / of one fetched without",

@@ -49,6 +49,16 @@ class Server:
         self._clients: list[Client] = []
 
     @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def token(self) -> str:
+        """The first administrator's."""
+        return self._token
+
+    @property
     def own_pids(self) -> list[int]:
         """The server's processes, without those of its database."""
         return machine.family(self._process.pid)

@@ -28,7 +28,7 @@ class Call(Generic[T]):
     method: str
     path: str
     body: bytes | None
-    decode: Callable[[bytes], T]
+    decode: Callable[[bytes | bytearray], T]
     idempotent: bool
     gone_is_done: bool = False
 
@@ -74,27 +74,27 @@ _done: Final = msgspec.json.Decoder(_Done)
 _any: Final = msgspec.json.Decoder(dict[str, Any])
 
 
-def nothing(content: bytes) -> None:
+def nothing(content: bytes | bytearray) -> None:
     """Read an answer that says no more than that it is done."""
     _done.decode(content)
 
 
-def anything(content: bytes) -> dict[str, Any]:
+def anything(content: bytes | bytearray) -> dict[str, Any]:
     """Read an answer as it is."""
     return _any.decode(content)
 
 
-def whole(kind: type[T]) -> Callable[[bytes], T]:
+def whole(kind: type[T]) -> Callable[[bytes | bytearray], T]:
     """Return what reads an answer as a struct."""
     return msgspec.json.Decoder(kind).decode
 
 
-def inside(name: str, kind: type[T]) -> Callable[[bytes], T]:
+def inside(name: str, kind: type[T]) -> Callable[[bytes | bytearray], T]:
     """Return what reads the value of one key of an answer."""
     shape = msgspec.defstruct("Answer", [("status", Literal["ok"]), (name, kind)])
     decode = msgspec.json.Decoder(shape).decode
 
-    def read(content: bytes) -> T:
+    def read(content: bytes | bytearray) -> T:
         found: T = getattr(decode(content), name)
         return found
 
@@ -106,7 +106,7 @@ def call(
     path: str,
     body: object = None,
     *,
-    decode: Callable[[bytes], T],
+    decode: Callable[[bytes | bytearray], T],
     idempotent: bool | None = None,
     gone_is_done: bool = False,
 ) -> Call[T]:

@@ -117,7 +117,7 @@ class _Connection:
         """Close it."""
         self._socket.close()
 
-    def _read(self, need: int) -> bytes:
+    def _read(self, need: int) -> bytes | bytearray:
         if need == HEAD:
             return self._until(b"\r\n\r\n")
         if need == LINE:
@@ -135,7 +135,7 @@ class _Connection:
         found, self._buffer = self._buffer[:at], self._buffer[at:]
         return found
 
-    def _exactly(self, size: int) -> bytes:
+    def _exactly(self, size: int) -> bytes | bytearray:
         have = len(self._buffer)
         if have >= size:
             found, self._buffer = self._buffer[:size], self._buffer[size:]
@@ -149,7 +149,7 @@ class _Connection:
                 if not count:
                     raise EOFError
                 have += count
-        return bytes(whole)
+        return whole
 
     def _rest(self) -> bytes:
         parts = [self._buffer]

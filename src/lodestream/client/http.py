@@ -33,7 +33,7 @@ class Reply(NamedTuple):
 
     status: int
     headers: dict[str, str]
-    content: bytes
+    content: bytes | bytearray
     kept: bool
 
 
@@ -47,7 +47,7 @@ def request(method: str, target: str, fields: str, body: bytes | None) -> bytes:
     return f"{method} {target} HTTP/1.1\r\n{fields}{length}\r\n".encode("ascii")
 
 
-def reading(method: str) -> Generator[int, bytes, Reply]:
+def reading(method: str) -> Generator[int, bytes | bytearray, Reply]:
     """Read the answer to a request: yields what is needed next, gets it, returns the whole.
 
     Raises BadAnswer for what is no HTTP.
@@ -62,7 +62,7 @@ def reading(method: str) -> Generator[int, bytes, Reply]:
     if coding is not None:
         if coding.lower() != "chunked" or "content-length" in headers:
             raise BadAnswer(f"an answer with the transfer encoding {coding!r} cannot be read")
-        content = yield from _chunks()
+        content: bytes | bytearray = yield from _chunks()
     elif (length := headers.get("content-length")) is not None:
         if not length.isascii() or not length.isdigit():
             raise BadAnswer(f"an answer has the length {length!r}")
@@ -72,8 +72,8 @@ def reading(method: str) -> Generator[int, bytes, Reply]:
     return Reply(status, headers, _decoded(headers, content), kept)
 
 
-def _chunks() -> Generator[int, bytes, bytes]:
-    parts: list[bytes] = []
+def _chunks() -> Generator[int, bytes | bytearray, bytes]:
+    parts: list[bytes | bytearray] = []
     while True:
         found = _CHUNK_SIZE.match((yield LINE))
         if found is None:
@@ -87,7 +87,7 @@ def _chunks() -> Generator[int, bytes, bytes]:
     return b"".join(parts)
 
 
-def parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
+def parse_head(head: bytes | bytearray) -> tuple[int, dict[str, str], bool]:
     """Return the status, the headers, and whether the connection stays open.
 
     Raises BadAnswer for what is no HTTP.
@@ -107,7 +107,7 @@ def parse_head(head: bytes) -> tuple[int, dict[str, str], bool]:
     return int(found[2]), headers, kept
 
 
-def _decoded(headers: dict[str, str], content: bytes) -> bytes:
+def _decoded(headers: dict[str, str], content: bytes | bytearray) -> bytes | bytearray:
     coding = headers.get("content-encoding", "identity").lower()
     if coding == "identity" or not content:
         return content

@@ -406,5 +406,5 @@ def _model(dataset: str, version: int | str, action: str) -> str:
     return f"{dataset_path(dataset)}/labellers/{part(str(version))}/{action}"
 
 
-def _ignored(content: bytes) -> None:
+def _ignored(content: bytes | bytearray) -> None:
     """Pass over an answer: it repeats the whole comment."""

@@ -6,7 +6,6 @@ passed over, what is missing has a default. Instants are aware datetimes.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 
-class Text(Struct, omit_defaults=True, kw_only=True):
+class Text(Struct, omit_defaults=True, kw_only=True, gc=False):
     """A text; `translated_from` is the original of a translation, markup is a tree of nodes."""
 
     text: str
@@ -24,7 +23,7 @@ class Text(Struct, omit_defaults=True, kw_only=True):
     translated_from_markup: Any = None
 
 
-class Message(Struct, omit_defaults=True, kw_only=True):
+class Message(Struct, omit_defaults=True, kw_only=True, gc=False):
     """One utterance: a mail has one message, a conversation as many as were said."""
 
     body: Text
@@ -38,7 +37,7 @@ class Message(Struct, omit_defaults=True, kw_only=True):
     language: str | None = None
 
 
-class Attachment(Struct, omit_defaults=True, kw_only=True):
+class Attachment(Struct, omit_defaults=True, kw_only=True, gc=False):
     """What is known of a file beside a comment."""
 
     name: str
@@ -63,7 +62,7 @@ class NewComment(Struct, omit_defaults=True, kw_only=True):
     attachments: list[Attachment] = []
 
 
-class Comment(Struct, kw_only=True):
+class Comment(Struct, kw_only=True, gc=False):
     """A stored comment. `uid` is unique in the server, `id` in the source; `timestamp` is when it
     was written, `created_at` when it was stored first."""
 
@@ -82,7 +81,7 @@ class Comment(Struct, kw_only=True):
     has_annotations: bool = False
 
 
-class Span(Struct, kw_only=True):
+class Span(Struct, kw_only=True, gc=False):
     """A piece of text: characters `char_start` to `char_end` of a part of a message."""
 
     content_part: str
@@ -93,7 +92,7 @@ class Span(Struct, kw_only=True):
     char_end: int | None = None
 
 
-class PredictedLabel(Struct, kw_only=True):
+class PredictedLabel(Struct, kw_only=True, gc=False):
     """A label that a model expects; `name` has the levels, root first."""
 
     name: tuple[str, ...]
@@ -107,7 +106,7 @@ class PredictedLabel(Struct, kw_only=True):
         return " > ".join(self.name)
 
 
-class PredictedEntity(Struct, kw_only=True):
+class PredictedEntity(Struct, kw_only=True, gc=False):
     """A general field that was found in the text."""
 
     name: str
@@ -132,19 +131,23 @@ class _Identity(Struct):
     uid: str
 
 
-_comment = msgspec.json.Decoder(Comment)
+_read_comment = msgspec.json.Decoder(Comment).decode
 _identity = msgspec.json.Decoder(_Identity)
 
 
-class _Delivered(Struct, kw_only=True, dict=True):
+class _Delivered(Struct, kw_only=True, gc=False):
     """What every form of delivery has. The comment is read when it is asked for, once."""
 
     raw: Raw = msgspec.field(name="comment")
+    # A field of the struct is faster than a cached property; no answer has a key of this name.
+    _read: Comment | None = msgspec.field(default=None, name="(read)")
 
-    @functools.cached_property
+    @property
     def comment(self) -> Comment:
         """The comment. Raises msgspec.ValidationError if it is none."""
-        return _comment.decode(self.raw)
+        if self._read is None:
+            self._read = _read_comment(self.raw)
+        return self._read
 
     @property
     def id(self) -> str:
@@ -162,16 +165,16 @@ class _Delivered(Struct, kw_only=True, dict=True):
         return bytes(self.raw)
 
 
-class Result(_Delivered, kw_only=True, dict=True):
+class Result(_Delivered, kw_only=True, gc=False):
     """A comment that a stream delivers, with what its model predicts, if it has one.
 
     `sequence_id` is the place to advance to when the work on this and all before it is done.
     """
 
     sequence_id: str
-    labels: list[PredictedLabel] = []
-    entities: list[PredictedEntity] = []
-    label_properties: list[LabelProperty] = []
+    labels: tuple[PredictedLabel, ...] = ()
+    entities: tuple[PredictedEntity, ...] = ()
+    label_properties: tuple[LabelProperty, ...] = ()
 
 
 class Batch(Struct, kw_only=True):
@@ -236,7 +239,7 @@ class Prediction(Struct, kw_only=True):
     scores: list[Score] = []
 
 
-class FieldsResult(_Delivered, kw_only=True, dict=True):
+class FieldsResult(_Delivered, kw_only=True, gc=False):
     """A comment that a stream delivers, with extracted fields.
 
     `sequence_id` is the place to advance to when the work on this and all before it is done.

@@ -26,7 +26,7 @@ class _Moved(msgspec.Struct):
 _moved: Final = msgspec.json.Decoder(_Moved)
 
 
-def _place(content: bytes) -> str:
+def _place(content: bytes | bytearray) -> str:
     return _moved.decode(content).sequence_id
 
 
