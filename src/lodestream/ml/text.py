@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from lodestream.domain.comments import Message
+from lodestream.domain.quoting import find_mark, is_quoted
 
 MAX_CHARS: Final = 32_768
 """What follows in a text is not read: an hour's call fits, and the time for a text has a bound."""
@@ -76,68 +77,24 @@ def newest_part(body: str) -> str:
         return body
     lines = body.splitlines()
     kept: list[str] = []
-    for at, line in enumerate(lines):
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        at += 1
         if line.startswith(">"):
             continue
         if line.rstrip() == "--" and kept:
             break
-        if len(line) <= _MAX_MARK and _begins_quote(lines, at):
-            if not _is_quoted(lines, at + 1):
-                break
+        mark = find_mark(lines, at - 1)
+        if mark is None:
+            kept.append(line)
+        elif is_quoted(lines, mark.end):
             # The answer stands below the quotation, every line of which is marked.
-            continue
-        kept.append(line)
+            at = mark.end
+        else:
+            break
     text = "\n".join(kept)
     return text if text.strip() else body
-
-
-_MAX_MARK: Final = 300
-_ORIGINAL: Final = re.compile(
-    r"\s*[-_]{2,}\s*(?:original message|forwarded message|begin forwarded message|"
-    r"ursprüngliche nachricht|weitergeleitete nachricht|originalnachricht|message d'origine|"
-    r"message original|message transféré|mensaje original|mensaje reenviado|mensagem original|"
-    r"messaggio originale|messaggio inoltrato|oorspronkelijk bericht|doorgestuurd bericht|"
-    r"oprindelig meddelelse|opprinnelig melding|ursprungligt meddelande|wiadomość oryginalna|"
-    r"исходное сообщение|原始邮件|原始郵件|転送メッセージ|元のメッセージ)\s*[-_]{2,}\s*",
-    re.IGNORECASE,
-)
-_WROTE: Final = re.compile(
-    r"\s*(?:on\s.{4,}\swrote|am\s.{4,}\sschrieb\b.*|le\s.{4,}\sa écrit|el\s.{4,}\sescribió|"
-    r"il\s.{4,}\sha scritto|em\s.{4,}\sescreveu|op\s.{4,}\sschreef\b.*|"
-    r"w dniu\s.{4,}\snapisał\b.*|den\s.{4,}\s(?:skrev|skreiv)\b.*|.{4,}\sпишет|.{4,}\sнаписал\b.*|"
-    r".{4,}写道|.{4,}寫道|.{4,}(?:のメール|書きました))\s?[:：]\s*",
-    re.IGNORECASE,
-)
-_SENDER: Final = re.compile(
-    r"\s*\*?(?:from|von|de|da|van|od|fra|från|от|发件人|寄件者|差出人|보낸 사람|من)\s?[:：]",
-    re.IGNORECASE,
-)
-_SENT: Final = re.compile(
-    r"\s*\*?(?:sent|date|gesendet|datum|envoyé|enviado(?: el)?|fecha|inviato|data|verzonden|"
-    r"wysłano|sendt|skickat|dato|отправлено|дата|发送时间|日期|寄件日期|送信日時|日時|"
-    r"보낸 날짜|날짜|تاريخ الإرسال)\s?[:：]",
-    re.IGNORECASE,
-)
-
-
-def _begins_quote(lines: Sequence[str], at: int) -> bool:
-    line = lines[at]
-    if _ORIGINAL.fullmatch(line) or _WROTE.fullmatch(line):
-        return True
-    # "On Monday, 1 May 2024, somebody with a long name\n<address> wrote:" is broken by some.
-    if line.lstrip()[:3].casefold() in ("on ", "am ", "le ", "el ", "il ", "em ", "op "):
-        following = lines[at + 1] if at + 1 < len(lines) else ""
-        if len(following) <= _MAX_MARK and _WROTE.fullmatch(f"{line} {following}"):
-            return True
-    if not _SENDER.match(line):
-        return False
-    return any(_SENT.match(one) for one in lines[at + 1 : at + 4] if len(one) <= _MAX_MARK)
-
-
-def _is_quoted(lines: Sequence[str], at: int) -> bool:
-    """Tell whether the next line that is not blank, or the one after it, is marked as quoted."""
-    following = [line for line in lines[at : at + 6] if line.strip()][:2]
-    return any(line.startswith(">") for line in following)
 
 
 # What no reader sees: control characters but line ends and tabs, marks of direction, the byte order

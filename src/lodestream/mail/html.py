@@ -1,0 +1,333 @@
+"""HTML as plain text: what a reader sees, line by line, safe for any input.
+
+Blocks and line breaks begin a line, paragraphs stand between blank lines, list items begin with a
+dash or their number, a row of a table is one line with its cells between bars. What is not shown
+(scripts, styles, comments, images, hidden elements) is left out. Quoted blocks have `> ` before
+each line, as in plain mails; so one set of rules tells replies from quotations.
+
+No tree is built and nothing recurses; each tag costs a bounded time.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Final
+
+from lodestream.mail.split import QUOTE_MARK, SIGNATURE_MARK
+
+_MOST_TAGS: Final = 250_000
+_LONGEST_QUOTED: Final = 2048
+_DEEPEST_TABLE: Final = 32
+_DEEPEST_QUOTE: Final = 6
+_DEEPEST_LIST: Final = 8
+_LONGEST_CELL: Final = 400
+
+_NAME: Final = re.compile(r"/?([A-Za-z][A-Za-z0-9]*)")
+# A tag whose attributes may hold `>` in quotes. Tried on a few characters only: where quotes do
+# not match, every `<` would else be followed to the end of the text.
+_TAG: Final = re.compile(r"""</?[A-Za-z][^<>"']*(?:"[^"]*"[^<>"']*|'[^']*'[^<>"']*)*>""")
+_UNSEEN: Final = {
+    name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in ("script", "style", "title")
+}
+_BLOCK: Final = re.compile(
+    r"address|article|aside|body|caption|center|dd|details|div|dl|dt|fieldset|figcaption|figure|"
+    r"footer|form|header|hr|html|legend|main|nav|option|section|summary|tbody|tfoot|thead"
+)
+_PARAGRAPHS: Final = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "pre"))
+_MAY_HIDE: Final = frozenset(("div", "span", "table", "tr", "td"))
+
+_HIDDEN: Final = re.compile(r"display\s{0,4}:\s{0,4}none|mso-hide\s{0,4}:\s{0,4}all", re.IGNORECASE)
+_CITED: Final = re.compile(
+    r"type\s{0,4}=\s{0,4}[\"']?cite|\bcite\s{0,4}=|gmail_quote|border-left|_quote\b|gmx_quote",
+    re.IGNORECASE,
+)
+# Elements that begin with the line above a quotation, or with the headers of an older mail.
+_INTRODUCES: Final = re.compile(
+    r"gmail_attr|gmail_quote|gmail_extra|moz-cite-prefix|moz-email-headers-table|moz-forward-"
+    r"container|yahoo_quoted|yahoo-quoted|divRplyFwdMsg|OLK_SRC_BODY_SECTION|stopSpelling|"
+    r"protonmail_quote|tutanota_quote|zmail_extra|appendonsend|WordSection_quote|reply-intro|"
+    r"mail_quote_header|_pm_quote|hm-quote-header|mailru-blockquote",
+    re.IGNORECASE,
+)
+_SIGNS: Final = re.compile(
+    r"gmail_signature|moz-signature|protonmail_signature_block\b(?!-)|id\s{0,4}=\s{0,4}[\"']?"
+    r"(?:x_)*signature[\"' >]",
+    re.IGNORECASE,
+)
+_TIGHT: Final = re.compile(r"Mso(?:Normal|ListParagraph|PlainText)|margin\s{0,4}:\s{0,4}0", re.I)
+
+_SPACE: Final = re.compile(r"\s+")
+_UNSEEN_SIGNS: Final = re.compile("[\u200b\u200c\u034f\u00ad\ufeff\u2060]")
+
+
+def text_of_html(html: str, *, most_chars: int, marked: bool = False) -> str:
+    """Return what a reader sees of an HTML text, up to about `most_chars` characters.
+
+    With `marked`, lines that begin a quotation or a signature by the words of HTML have a sign
+    before them (see `lodestream.mail.split`). The time grows with the length, whatever it says.
+    """
+    page = _Page(marked=marked)
+    room = 2 * most_chars  # some of it will be blanks that fall together
+    at, tags = 0, 0
+    while room > 0 and tags < _MOST_TAGS:
+        start = html.find("<", at)
+        piece = html[at : start if start >= 0 else len(html)]
+        if piece:
+            room -= page.add_text(unescape(piece[:room]))
+        if start < 0:
+            break
+        tags += 1
+        at = _behind_tag(html, start, page)
+    return page.text()[:most_chars].rstrip()
+
+
+def _behind_tag(html: str, start: int, page: _Page) -> int:
+    """Take what begins with the `<` at `start`, and return where it ends."""
+    if html.startswith("<!--", start):
+        return _behind(html, "-->", start + 4)
+    if html.startswith(("<!", "<?"), start):
+        return _behind(html, ">", start)
+    match = _NAME.match(html, start + 1, start + 66)
+    if match is None:
+        page.add_text("<")  # a sign like any other
+        return start + 1
+    whole = _TAG.match(html, start, start + _LONGEST_QUOTED)
+    end = whole.end() if whole is not None else _behind(html, ">", start)
+    name = match[1].lower()
+    opens = html[start + 1] != "/"
+    if name in _UNSEEN and opens:
+        closing = _UNSEEN[name].search(html, end)
+        return len(html) if closing is None else _behind(html, ">", closing.end())
+    if opens:
+        page.open(name, html[match.end() : min(end, start + _LONGEST_QUOTED)])
+    else:
+        page.close(name)
+    return end
+
+
+def _behind(html: str, sign: str, start: int) -> int:
+    at = html.find(sign, start)
+    return len(html) if at < 0 else at + len(sign)
+
+
+class _Line:
+    __slots__ = ("depth", "text")
+
+    def __init__(self, depth: int, text: str) -> None:
+        self.depth = depth
+        self.text = text
+
+
+class _Table:
+    """A table that is open: the lines around it, its own, and the cells of the row so far."""
+
+    __slots__ = ("around", "cells", "in_cell", "lines")
+
+    def __init__(self, around: list[_Line]) -> None:
+        self.around = around
+        self.lines: list[_Line] = []
+        self.cells: list[list[_Line]] = []
+        self.in_cell = False
+
+
+class _Page:
+    """The lines that are made, and what is open."""
+
+    def __init__(self, *, marked: bool) -> None:
+        self._marked = marked
+        self._lines: list[_Line] = []
+        self._current: list[str] = []
+        self._tables: list[_Table] = []
+        self._tables_too_deep = 0
+        self._lists: list[int] = []  # the number of the last item; -1 where there are none
+        self._quotes: list[bool] = []
+        self._depth = 0
+        self._bullet = ""
+        self._mark = ""
+        self._loose = True  # whether the last paragraph that began keeps a distance
+        self._verbatim = 0
+        self._hidden = ("", 0)
+
+    def add_text(self, text: str) -> int:
+        """Add text between tags; return how many characters were taken."""
+        if self._hidden[1]:
+            return 0
+        if self._verbatim and "\n" in text:
+            *whole, text = text.split("\n")
+            for one in whole:
+                self._current.append(one)
+                self._end_line(even_if_blank=True)
+        if self._mark and not text.isspace():
+            self._end_line()
+            self._current.append(self._mark)
+            self._mark = ""
+        self._current.append(text)
+        return len(text)
+
+    def open(self, name: str, attributes: str) -> None:
+        """Take an opening tag."""
+        if self._hides(name, attributes):
+            return
+        if self._marked and attributes:
+            self._look_for_marks(name, attributes)
+        if name == "br":
+            self._end_line(even_if_blank=True)
+        elif name in _PARAGRAPHS:
+            self._end_line()
+            self._loose = name != "p" or not (attributes and _TIGHT.search(attributes))
+            self._add_distance()
+            self._verbatim += name == "pre"
+        elif _BLOCK.fullmatch(name):
+            self._end_line()
+        elif name == "blockquote":
+            self._end_line()
+            self._quotes.append(_CITED.search(attributes) is not None)
+            self._depth += self._quotes[-1]
+        elif name in ("ul", "ol", "menu"):
+            self._end_line()
+            self._lists.append(0 if name == "ol" else -1)
+        elif name == "li":
+            self._open_item()
+        elif name in ("table", "tr", "td", "th"):
+            self._open_in_table(name)
+
+    def _hides(self, name: str, attributes: str) -> bool:
+        """Tell whether a tag stands in an element that is not shown, or opens one."""
+        if self._hidden[1]:
+            if name == self._hidden[0]:
+                self._hidden = (name, self._hidden[1] + 1)
+            return True
+        if attributes and name in _MAY_HIDE and _HIDDEN.search(attributes):
+            self._hidden = (name, 1)
+            return True
+        return False
+
+    def _look_for_marks(self, name: str, attributes: str) -> None:
+        if _SIGNS.search(attributes):
+            self._mark = SIGNATURE_MARK
+        elif name != "blockquote" and _INTRODUCES.search(attributes):
+            self._mark = QUOTE_MARK
+
+    def close(self, name: str) -> None:
+        """Take a closing tag."""
+        if self._hidden[1]:
+            if name == self._hidden[0]:
+                self._hidden = (name, self._hidden[1] - 1)
+            return
+        if name in _PARAGRAPHS:
+            self._end_line()
+            self._add_distance()
+            self._verbatim = max(self._verbatim - (name == "pre"), 0)
+        elif _BLOCK.fullmatch(name) or name == "li":
+            self._end_line()
+        elif name == "blockquote":
+            self._end_line()
+            if self._quotes:
+                self._depth -= self._quotes.pop()
+        elif name in ("ul", "ol", "menu"):
+            self._end_line()
+            if self._lists:
+                self._lists.pop()
+        elif name in ("table", "tr", "td", "th"):
+            self._close_in_table(name)
+
+    def text(self) -> str:
+        """Return all lines."""
+        self._end_line()
+        while self._tables:
+            self._close_in_table("table")
+        shown: list[str] = []
+        for line in self._lines:
+            if not line.text and (not shown or not shown[-1].strip("> ")):
+                continue
+            shown.append("> " * min(line.depth, _DEEPEST_QUOTE) + line.text)
+        return "\n".join(shown).strip("\n")
+
+    def _end_line(self, *, even_if_blank: bool = False) -> None:
+        raw = "".join(self._current)
+        self._current.clear()
+        text = _SPACE.sub(" ", _UNSEEN_SIGNS.sub("", raw)).strip()
+        if text:
+            if self._bullet:
+                text, self._bullet = self._bullet + text, ""
+            self._lines.append(_Line(self._depth, text))
+        elif even_if_blank or "\xa0" in raw:
+            self._lines.append(_Line(self._depth, ""))
+
+    def _add_distance(self) -> None:
+        if self._loose and not self._bullet:
+            self._lines.append(_Line(self._depth, ""))
+
+    def _open_item(self) -> None:
+        self._end_line()
+        if not self._lists:
+            self._lists.append(-1)
+        number = self._lists[-1]
+        sign = "- "
+        if number >= 0:
+            self._lists[-1] = number + 1
+            sign = f"{number + 1}. "
+        self._bullet = "  " * min(len(self._lists) - 1, _DEEPEST_LIST) + sign
+
+    def _open_in_table(self, name: str) -> None:
+        if name == "table":
+            self._end_line()
+            if len(self._tables) >= _DEEPEST_TABLE:
+                self._tables_too_deep += 1
+                return
+            self._tables.append(_Table(self._lines))
+            self._lines = self._tables[-1].lines
+        elif not self._tables or self._tables_too_deep:
+            # Cells of no table: they stand side by side, rows below each other.
+            self._current.append(" ")
+            if name == "tr":
+                self._end_line()
+        else:
+            self._end_cell()
+            if name == "tr":
+                self._end_row()
+            else:
+                self._tables[-1].in_cell = True
+                self._lines = []
+
+    def _close_in_table(self, name: str) -> None:
+        if name == "table" and self._tables_too_deep:
+            self._tables_too_deep -= 1
+            self._end_line()
+        elif not self._tables or self._tables_too_deep:
+            self._current.append(" ")
+        else:
+            self._end_cell()
+            if name in ("tr", "table"):
+                self._end_row()
+            if name == "table":
+                table = self._tables.pop()
+                self._lines = table.around
+                self._lines += table.lines
+
+    def _end_cell(self) -> None:
+        self._end_line()
+        self._bullet = ""
+        table = self._tables[-1]
+        if table.in_cell:
+            table.cells.append(self._lines)
+            table.in_cell = False
+            self._lines = table.lines
+
+    def _end_row(self) -> None:
+        table = self._tables[-1]
+        cells, table.cells = table.cells, []
+        texts = [[line for line in cell if line.text] for cell in cells]
+        filled = [lines for lines in texts if lines]
+        if len(filled) > 1 and all(
+            len(lines) == 1 and len(lines[0].text) <= _LONGEST_CELL for lines in filled
+        ):
+            shown = [lines[0].text if lines else "" for lines in texts]
+            while not shown[-1]:
+                shown.pop()
+            text = _SPACE.sub(" ", " | ".join(shown)).strip()
+            table.lines.append(_Line(filled[0][0].depth, text))
+        else:
+            for cell in cells:
+                table.lines += cell
