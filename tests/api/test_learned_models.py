@@ -95,3 +95,14 @@ def test_a_pinned_version_does_not_change_when_more_is_learned(
     assert predict(client, 1, *texts) == before
     names = client.ok("GET", f"{PRIVATE}/labellers/1/validation")["validation"]["labels"]
     assert set(names) == set(TEXTS)
+
+
+def test_labellings_carry_predictions_where_they_are_asked_for(client: Client, hotel: Path) -> None:
+    source = client.ok("GET", "/api/v1/sources/acme/inbox")["source"]["id"]
+    path = f"{PRIVATE}/labellings?id={source}.Food-0&id={source}.Food-8"
+    for one in client.ok("GET", path)["results"]:
+        assert not one["labelling"][0].get("predicted")
+    asked = client.ok("GET", f"{path}&return_predictions=true")["results"]
+    predicted = [one["labelling"][0]["predicted"] for one in asked]
+    assert [one[0]["name"] for one in predicted] == ["Food", "Food"]
+    assert [one["model_version"] for one in asked] == [1, 1]

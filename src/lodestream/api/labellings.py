@@ -23,6 +23,7 @@ from lodestream.api.annotated import (
 )
 from lodestream.api.calls import Call
 from lodestream.api.datasets import field_types_wire, may_read, named_dataset, named_dataset_id
+from lodestream.api.predicted import newest_predictions
 from lodestream.api.selections import readable_sources
 from lodestream.domain.annotations import Action, State
 from lodestream.domain.datasets import Dataset
@@ -200,8 +201,8 @@ def get_labellings(call: Call[None]) -> LabellingsReply:
         # An id may contain commas; a uid begins with the id of a source.
         uids += [uid for uid in re.split(r",(?=[0-9a-f]{16}\.)", text) if uid]
     allow_missing = request.query_bool("allow_missing", default=False)
-    for name in ("return_predictions", "compute_moon_predictions"):
-        request.query_bool(name, default=False)
+    predictions = request.query_bool("return_predictions", default=False)
+    request.query_bool("compute_moon_predictions", default=False)  # no fields are predicted
     limit = request.query_int("limit", default=DEFAULT_PAGE, low=1, high=LARGEST_PAGE)
     assert limit is not None
     if len(uids) > MOST_IDS:
@@ -219,7 +220,9 @@ def get_labellings(call: Call[None]) -> LabellingsReply:
             after = _after(request.query("after"))
             positions = page_reviewed(tx, dataset.id, source.key, after=after, limit=limit)
             page = [(pos, source) for pos in positions]
-        results = annotated_comments(call, tx, dataset, page)
+        wanted = [pos for pos, _ in page] if predictions else []
+        predicted = newest_predictions(call, tx, dataset.id, wanted)
+        results = annotated_comments(call, tx, dataset, page, predicted=predicted)
     reply = LabellingsReply("ok", results, field_types_wire(dataset))
     if not uids and page:
         reply.after = str(page[-1][0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +24,7 @@ _decode_labels = msgspec.json.Decoder(list[Raw]).decode
 
 
 def newest_predictions(
-    call: Call[Any], tx: Reader, dataset_id: str, positions: Iterable[int]
+    call: Call[Any], tx: Reader, dataset_id: str, positions: Sequence[int]
 ) -> dict[int, Predicted]:
     """Return what the newest model says of the comments at some positions; nothing without one.
 
@@ -32,7 +32,7 @@ def newest_predictions(
     out.
     """
     model = models.find_newest(tx, dataset_id)
-    if model is None:
+    if model is None or not positions:
         return {}
     found = scores_of(call, tx, model, comments.read_fronts(tx, positions))
     from lodestream.ml.scores import Renderer  # here, as all of `ml`: see `actions.predict`
