@@ -140,6 +140,15 @@ def _things(client: Client, name: str) -> dict[str, str]:
     actions = client.ok("GET", f"{private}/{version}/training-actions/labels")
     first = actions["training_actions_labels"][0]
     project = client.ok("GET", f"/api/_private/projects/{name}")["project"]
+    bucket_path = f"/api/_private/buckets/{name}/mail"
+    bucket = client.ok("PUT", bucket_path, {"bucket": {}})["bucket"]
+    email = {"id": "m1", "mailbox": "b", "timestamp": "2020-01-01", "mime_content": "Subject: a"}
+    client.ok("PUT", bucket_path + "/emails", {"emails": [email]})
+    state = {"sync_state": "s"}
+    client.ok("PUT", f"/api/_private/bucket-sync-state/{name}/mail", {"bucket_sync_state": state})
+    keyed = {"mailbox_name": "b", "status": "UP_TO_DATE"}
+    keyed_path = f"/api/_private/buckets/id:{bucket['id']}/keyed-sync-state/00ff"
+    client.ok("PUT", keyed_path, {"keyed_sync_state": keyed})
     tenant = client.ok("GET", "/api/_private/tenants")["tenants"][0]
     user_id = make_user(client.app.service.db, f"somebody of {name}")
     token = client.ok("POST", f"/api/lodestream/v1/users/{user_id}/tokens")["token"]
@@ -171,6 +180,12 @@ def _things(client: Client, name: str) -> dict[str, str]:
         "tenant_name": tenant["name"],
         "target_tenant_id": tenant["tenant_id"],
         "quota_kind": "comments",
+        "bucket_name": "mail",
+        "bucket_id": bucket["id"],
+        "raw_bucket_id": bucket["id"],
+        "email_id": "m1",
+        "id": "m1",
+        "sync_state_key": "00ff",
         "transform_tag": "generic.0.CONVKER5",
     }
 

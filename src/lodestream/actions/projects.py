@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from lodestream.actions.buckets import remove_bucket
 from lodestream.actions.sources import remove_source
 from lodestream.domain import access
 from lodestream.domain.access import Actor
@@ -15,7 +16,7 @@ from lodestream.domain.ids import is_project_name, new_id
 from lodestream.domain.projects import Project
 from lodestream.domain.times import now_us
 from lodestream.domain.users import User
-from lodestream.store import accounts, audit, datasets, projects, quotas, sources
+from lodestream.store import accounts, audit, buckets, datasets, projects, quotas, sources
 from lodestream.store.db import Database, Writer
 
 
@@ -80,7 +81,8 @@ def update_project(db: Database, *, actor: Actor, name: str, values: dict[str, A
 def delete_project(db: Database, *, actor: Actor, name: str, force: bool) -> None:
     """Delete a project; with `force` everything that is in it goes, too.
 
-    All is gone at once, but for the comments of its sources, which follow in the background.
+    All is gone at once, but for the comments of its sources and the e-mails of its buckets, which
+    follow in the background.
     Raises NotFound, and Conflict if it holds something and `force` is not set.
     """
     with db.write() as tx:
@@ -99,6 +101,8 @@ def delete_project(db: Database, *, actor: Actor, name: str, force: bool) -> Non
             datasets.remove_dataset(tx, dataset.id)
         for source in gone_sources:
             remove_source(tx, source)
+        for bucket in buckets.list_buckets(tx, projects=here):
+            remove_bucket(tx, bucket)
         projects.delete(tx, project.id)
         refs = Refs(
             projects=(project.ref,),

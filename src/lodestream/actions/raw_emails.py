@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
 
 from msgspec import UNSET
 
 from lodestream.actions import ingest
 from lodestream.actions.ingest import Counts
-from lodestream.actions.sources import require_transform_tag
+from lodestream.actions.sources import DEFAULT_TRANSFORM_TAG, require_transform_tag
+from lodestream.domain.buckets import EmailNew, comment_id_of, properties_of, thread_id_of
 from lodestream.domain.comments import (
+    MAX_PROPERTY_CHARS,
     CommentNew,
     Incoming,
     Message,
@@ -20,13 +21,11 @@ from lodestream.domain.comments import (
     source_tag,
 )
 from lodestream.domain.errors import InvalidInput, Unprocessable
+from lodestream.domain.mime import split_mime
 from lodestream.domain.raw_emails import RawEmailDocument, comment_from, message_id_of
 from lodestream.domain.sources import Source
 from lodestream.domain.times import now_us
 from lodestream.store.db import Database
-
-DEFAULT_TRANSFORM_TAG: Final = "generic.0.CONVKER5"
-"""What e-mails are read by where nobody said anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,21 @@ def read_email(document: RawEmailDocument, reading: Reading) -> CommentNew:
     return comment
 
 
+def read_bucket_email(email: EmailNew, reading: Reading) -> CommentNew:
+    """Return the comment that an e-mail of a bucket becomes.
+
+    Raises InvalidInput and Unprocessable if it cannot be made one.
+    """
+    raw = split_mime(email.mime_content)
+    raw.attachments = email.attachments
+    comment = read_email(
+        RawEmailDocument(raw, comment_id=comment_id_of(email.id)),
+        replace(reading, timestamp=email.timestamp, more_properties=properties_of(email)),
+    )
+    comment.thread_id = thread_id_of(email.metadata) or comment.thread_id
+    return comment
+
+
 def prepare_emails(
     documents: Sequence[RawEmailDocument],
     *,
@@ -114,7 +128,7 @@ def sync_emails(
 def _made_properties(comment: CommentNew, message_id: str) -> dict[str, PropertyValue]:
     message = comment.messages[0]
     made: dict[str, PropertyValue] = {
-        "string:Message ID": message_id,
+        "string:Message ID": message_id[:MAX_PROPERTY_CHARS],
         "number:Recipient Count": len(_recipients(message)),
         "string:Has Attachments": "Yes" if comment.attachments else "No",
     }

@@ -12,10 +12,12 @@ from lodestream.domain.errors import Conflict, Unprocessable
 from lodestream.domain.ids import new_id
 from lodestream.domain.sources import Source
 from lodestream.domain.times import now_us
-from lodestream.store import audit, jobs, projects, quotas, sources
+from lodestream.store import audit, buckets, jobs, projects, quotas, sources
 from lodestream.store.db import Database, Writer
 
-TRANSFORM_TAGS = frozenset({"generic.0.CONVKER5", "generic_simple.0.QR5PW4VZ"})
+DEFAULT_TRANSFORM_TAG = "generic.0.CONVKER5"
+"""What e-mails are read by where nobody said anything."""
+TRANSFORM_TAGS = frozenset({DEFAULT_TRANSFORM_TAG, "generic_simple.0.QR5PW4VZ"})
 """The e-mail transform tags that exist."""
 
 
@@ -40,8 +42,10 @@ def create_source(
     Raises Conflict if the name is taken by another definition, Unprocessable for an unknown
     bucket or transform tag, QuotaExceeded, and NotFound if the project went away.
     """
-    values = changes.values
-    _check_references(values)
+    values = dict(changes.values)
+    _check_tag(values)
+    if values.get("bucket_id") is not None:
+        values.setdefault("email_transform_tag", DEFAULT_TRANSFORM_TAG)
     now = now_us()
     wanted = Source(
         key=0,
@@ -70,8 +74,11 @@ def create_source(
             if _same_definition(stored, wanted):
                 return stored
             raise Conflict(f"a source named {owner}/{name} exists")
+        _check_bucket(tx, wanted.bucket_id)
         quotas.require_room(tx, "sources", sources.count(tx) + 1)
         source = sources.insert(tx, wanted)
+        if source.bucket_id is not None:
+            buckets.follow(tx, source.key, source.bucket_id)
         _record(tx, actor_id, "create_source", source)
     return source
 
@@ -81,11 +88,13 @@ def update_source(
 ) -> Source:
     """Set the given columns; an empty change is none.
 
+    Another bucket, transform tag or version makes the source read its bucket anew.
+
     Raises NotFound, Unprocessable for an unknown bucket or transform tag, or when it would change
     the kind of a source that has comments.
     """
     values = changes.values
-    _check_references(values)
+    _check_tag(values)
     with db.write() as tx:
         before = sources.get_by_key(tx, source_key)
         new = {name: value for name, value in values.items() if getattr(before, name) != value}
@@ -95,6 +104,9 @@ def update_source(
             raise Unprocessable("the kind of a source that has comments cannot be changed")
         sources.update(tx, source_key, {**new, "updated_us": max(now_us(), before.updated_us + 1)})
         source = sources.get_by_key(tx, source_key)
+        if not _READING.isdisjoint(new) and (before.bucket_id or source.bucket_id):
+            _check_bucket(tx, source.bucket_id)
+            buckets.follow(tx, source_key, source.bucket_id)
         _record(tx, actor_id, "update_source", source)
     return source
 
@@ -112,16 +124,24 @@ def delete_source(db: Database, *, actor_id: str, source_key: int) -> None:
 
 def remove_source(tx: Writer, source: Source) -> None:
     """Take a source away and leave its comments to the worker."""
+    buckets.follow(tx, source.key, None)
     sources.delete(tx, source.key)
     jobs.enqueue(tx, "purge_source", {"source": source.key})
 
 
-def _check_references(values: dict[str, Any]) -> None:
+_READING = frozenset({"bucket_id", "email_transform_tag", "email_transform_version"})
+"""What decides which comments are made of the e-mails of a bucket."""
+
+
+def _check_tag(values: dict[str, Any]) -> None:
     tag = values.get("email_transform_tag")
     if tag is not None:
         require_transform_tag(tag)
-    if values.get("bucket_id") is not None:
-        raise Unprocessable(f"No such bucket: {values['bucket_id']}")
+
+
+def _check_bucket(tx: Writer, bucket_id: str | None) -> None:
+    if bucket_id is not None and buckets.find_by_id(tx, bucket_id) is None:
+        raise Unprocessable(f"No such bucket: {bucket_id}")
 
 
 def _same_definition(stored: Source, wanted: Source) -> bool:

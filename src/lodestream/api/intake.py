@@ -1,7 +1,6 @@
-"""Buckets and integrations over HTTP: listings only, because this version has neither.
+"""Integrations over HTTP: a listing only, because this version has none.
 
-Clients ask for these lists along with others (`re get sources` fails without that of buckets), so
-they exist, and are truly empty.
+Clients ask for this list along with others, so it exists, and is truly empty.
 """
 
 from __future__ import annotations
@@ -11,23 +10,11 @@ from msgspec import Struct
 from lodestream.api.calls import Call
 
 
-class BucketsReply(Struct):
-    """Every bucket that the caller may see: none."""
-
-    buckets: tuple[()] = ()
-    status: str = "ok"
-
-
 class IntegrationsReply(Struct):
     """Every integration that the caller may see: none."""
 
     integrations: tuple[()] = ()
     status: str = "ok"
-
-
-def list_buckets(_call: Call[None]) -> BucketsReply:
-    """Return the empty list of buckets."""
-    return BucketsReply()
 
 
 def list_integrations(_call: Call[None]) -> IntegrationsReply:

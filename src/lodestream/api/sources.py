@@ -10,10 +10,11 @@ from lodestream.actions import sources as actions
 from lodestream.actions.sources import SourceChanges
 from lodestream.api.calls import Call
 from lodestream.domain import access
-from lodestream.domain.errors import InvalidInput, NotFound
+from lodestream.domain.errors import InvalidInput, NotFound, Unprocessable
 from lodestream.domain.ids import HEX16, is_id, is_resource_name
 from lodestream.domain.sources import Language, Source, SourceKind
 from lodestream.domain.times import format_us
+from lodestream.store import buckets
 from lodestream.store import sources as store
 
 Title = Annotated[str, Meta(max_length=128)]
@@ -106,6 +107,7 @@ def create_source(call: Call[SourceRequest]) -> SourceReply:
     owner, name = call.values[:2]
     if not is_resource_name(name):
         raise InvalidInput(f"source name {name!r}: letters, digits, '-' and '_' only, at most 256")
+    _check_bucket(call, call.body.source.bucket_id)
     source = actions.create_source(
         call.service.db,
         actor_id=call.actor.user_id,
@@ -119,10 +121,13 @@ def create_source(call: Call[SourceRequest]) -> SourceReply:
 
 def update_source(call: Call[SourceRequest]) -> SourceReply:
     """Change the given settings of a source."""
+    before = named_source(call)
+    if call.body.source.bucket_id != before.bucket_id:
+        _check_bucket(call, call.body.source.bucket_id)
     source = actions.update_source(
         call.service.db,
         actor_id=call.actor.user_id,
-        source_key=named_source(call).key,
+        source_key=before.key,
         changes=_changes(call.body.source),
     )
     return SourceReply(wire(source))
@@ -187,6 +192,19 @@ def source_by_id(call: Call[Any]) -> Source:
         raise NotFound(missing)
     call.require(source.project_id, not_found=missing)
     return source
+
+
+def _check_bucket(call: Call[Any], bucket_id: str | UnsetType | None) -> None:
+    """Raise Unprocessable if the caller sees no such bucket: its e-mails would become comments."""
+    if bucket_id is UNSET or bucket_id is None:
+        return
+    with call.service.db.read() as tx:
+        bucket = buckets.find_by_id(tx, bucket_id)
+    seen = bucket is not None and access.BUCKETS_READ in access.permissions_in(
+        call.actor, bucket.project_id
+    )
+    if not seen:
+        raise Unprocessable(f"No such bucket: {bucket_id}")
 
 
 def _changes(definition: SourceDefinition) -> SourceChanges:

@@ -24,7 +24,7 @@ from lodestream.domain.sources import Source
 from lodestream.store import bulk
 from lodestream.store.db import Reader, Writer
 from lodestream.store.dialect import upsert
-from lodestream.store.tables import comment_text, file_claim, stored_file
+from lodestream.store.tables import bucket_file, comment_text, file_claim, stored_file
 
 AUDIO_SLOT: Final = -1
 
@@ -116,7 +116,7 @@ def find_audio(tx: Reader, source: int, pos: int) -> StoredFile | None:
 def forget_unclaimed(tx: Writer, *, before_us: int, limit: int) -> tuple[int, list[str]]:
     """Forget up to `limit` files, uploaded before an instant, that no comment claims.
 
-    Return how many there were, and the hashes of those whose content no source has any longer.
+    Return how many there were, and the hashes of those whose content nobody has any longer.
     """
     claimed = sa.exists().where(
         file_claim.c.source == stored_file.c.source, file_claim.c.hash == stored_file.c.hash
@@ -133,15 +133,18 @@ def forget_unclaimed(tx: Writer, *, before_us: int, limit: int) -> tuple[int, li
                 stored_file.c.source == row.source, stored_file.c.hash == row.hash
             )
         )
-    return len(rows), _without_owner(tx, {row.hash for row in rows})
+    return len(rows), without_owner(tx, {row.hash for row in rows})
 
 
-def _without_owner(tx: Reader, hashes: Iterable[str]) -> list[str]:
+def without_owner(tx: Reader, hashes: Iterable[str]) -> list[str]:
+    """Return those of the contents that no source and no bucket has."""
     return [
         one
         for one in sorted(hashes)
-        if tx.execute(sa.select(stored_file.c.hash).where(stored_file.c.hash == one)).first()
-        is None
+        if all(
+            tx.execute(sa.select(owner.c.hash).where(owner.c.hash == one).limit(1)).first() is None
+            for owner in (stored_file, bucket_file)
+        )
     ]
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from lodestream.domain.errors import NotFound
 from lodestream.domain.projects import Project, ResourceCounts
 from lodestream.store.db import Reader, Writer
-from lodestream.store.tables import dataset, grant, project, source
+from lodestream.store.tables import bucket, dataset, grant, project, source
 
 
 def require_exists(tx: Reader, project_id: str) -> None:
@@ -60,7 +60,7 @@ def count(tx: Reader) -> int:
 
 
 def count_resources(tx: Reader, project_id: str) -> ResourceCounts:
-    """Return how much a project holds. This version has no buckets, dashboards, integrations."""
+    """Return how much a project holds. This version has no dashboards, no integrations."""
 
     def count_in(table: sa.Table) -> int:
         query = sa.select(sa.func.count()).select_from(table)
@@ -68,7 +68,7 @@ def count_resources(tx: Reader, project_id: str) -> ResourceCounts:
         return number
 
     return ResourceCounts(
-        buckets=0,
+        buckets=count_in(bucket),
         dashboards=0,
         datasets=count_in(dataset),
         integrations=0,

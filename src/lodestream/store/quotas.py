@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from lodestream.domain.errors import QuotaExceeded
 from lodestream.domain.quotas import DEFAULT_LIMITS, Quota
-from lodestream.store import accounts, comments, datasets, projects, sources, streams
+from lodestream.store import accounts, buckets, comments, datasets, projects, sources, streams
 from lodestream.store.db import Reader, Writer
 from lodestream.store.dialect import upsert
 from lodestream.store.tables import (
@@ -99,8 +99,7 @@ def _most_pinned(tx: Reader) -> int:
     return tx.execute(sa.select(sa.func.max(groups.c.size))).scalar_one() or 0
 
 
-# Kinds that are not here count things which this version does not have: buckets, alerts,
-# integrations.
+# Kinds that are not here count things which this version does not have: alerts, integrations.
 _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "sources": sources.count,
     "sources_per_dataset": _fullest(dataset_source.c.dataset_id),
@@ -116,6 +115,7 @@ _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "triggers_per_dataset": _fullest(stream.c.dataset_id),
     "users": accounts.count,
     "projects": projects.count,
+    "buckets": buckets.count,
 }
 
 

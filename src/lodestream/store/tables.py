@@ -558,3 +558,78 @@ job = sa.Table(
     sa.Index("job_by_due", "due_us"),
     sqlite_autoincrement=True,
 )
+
+bucket = sa.Table(
+    "bucket",
+    metadata,
+    sa.Column("key", _INT, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("project_id", sa.Text, sa.ForeignKey("project.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("last_updated_by", _JSON_TEXT),  # JSON object as sent, or NULL
+    sa.Column("created_us", _INT, nullable=False),
+    sa.Column("updated_us", _INT, nullable=False),
+    sa.Column("emails", _INT, nullable=False),  # how many it holds
+    sa.Column("stamp", _INT, nullable=False),  # of the last e-mail that was stored or replaced
+    sa.UniqueConstraint("project_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+bucket_email = sa.Table(
+    "bucket_email",
+    metadata,
+    # Each store of an e-mail takes the bucket's next stamp while it holds the bucket's row, so
+    # stamps become visible in order. `seq` is the stamp of the first time.
+    sa.Column("bucket", _INT, primary_key=True, autoincrement=False),
+    sa.Column("seq", _INT, primary_key=True, autoincrement=False),
+    sa.Column("stamp", _INT, nullable=False),
+    sa.Column("id_hash", sa.Text, nullable=False),  # domain/buckets.py: name_hash of its id
+    sa.Column("mailbox_hash", sa.Text, nullable=False),
+    sa.Column("created_us", _INT, nullable=False),
+    sa.Column("updated_us", _INT),  # when it was replaced; NULL: never
+    sa.Column("body", sa.LargeBinary, nullable=False),  # JSON object as sent
+    sa.UniqueConstraint("bucket", "id_hash", "mailbox_hash"),
+    sa.Index("bucket_email_by_stamp", "bucket", "stamp"),
+)
+
+bucket_file = sa.Table(
+    "bucket_file",
+    metadata,
+    # Content of attachments that was uploaded for a bucket; it stays as long as the bucket.
+    sa.Column("bucket", _INT, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.Text, primary_key=True),  # SHA-256, 64 hex digits
+    sa.Column("size_bytes", _INT, nullable=False),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Index("bucket_file_by_hash", "hash"),
+)
+
+bucket_reading = sa.Table(
+    "bucket_reading",
+    metadata,
+    # How far a source has read its bucket. A new generation starts over from the first e-mail.
+    sa.Column("source", _INT, primary_key=True, autoincrement=False),
+    sa.Column("bucket", _INT, nullable=False),
+    sa.Column("generation", _INT, nullable=False),
+    sa.Column("upto", _INT, nullable=False),  # stamp of the last e-mail that was read
+    sa.Column("read_by", sa.Text),
+    sa.Column("read_until_us", _INT),  # one reader at a time, for as long as this lasts
+    sa.Index("bucket_reading_by_bucket", "bucket"),
+)
+
+bucket_sync_state = sa.Table(
+    "bucket_sync_state",
+    metadata,
+    sa.Column("bucket", _INT, primary_key=True, autoincrement=False),
+    sa.Column("body", _JSON_TEXT, nullable=False),  # JSON object as answered
+)
+
+keyed_sync_state = sa.Table(
+    "keyed_sync_state",
+    metadata,
+    sa.Column("bucket", _INT, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("mailbox_hash", sa.Text, nullable=False),  # of the name in lower case
+    sa.Column("body", _JSON_TEXT, nullable=False),  # JSON object as answered
+    sa.Index("keyed_sync_state_by_mailbox", "bucket", "mailbox_hash"),
+)

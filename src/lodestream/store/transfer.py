@@ -28,6 +28,7 @@ from lodestream.store.db import Database, Reader, Writer
 from lodestream.store.tables import (
     account,
     audit_event,
+    bucket_file,
     counter,
     job,
     meta,
@@ -129,8 +130,13 @@ def count_rows(tx: Reader) -> dict[str, int]:
 
 
 def file_hashes(tx: Reader) -> set[str]:
-    """Return the hash of every uploaded file that belongs to a source."""
-    return set(tx.execute(sa.select(stored_file.c.hash).distinct()).scalars())
+    """Return the hash of every uploaded file that belongs to a source or a bucket."""
+    owners = (stored_file, bucket_file)
+    return {
+        content_hash
+        for owner in owners
+        for content_hash in tx.execute(sa.select(owner.c.hash).distinct()).scalars()
+    }
 
 
 def copy_database(source: Database, target: Database, progress: Progress) -> dict[str, int]:

@@ -10,11 +10,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from lodestream.actions.buckets import purge_bucket, read_bucket
 from lodestream.actions.files import collect_files
 from lodestream.actions.purge import purge_dataset, purge_source
 from lodestream.actions.reset import JOB as RESET_ANNOTATIONS
 from lodestream.actions.reset import ResetJob, reset_annotations
 from lodestream.store.blobs import BlobStore
+from lodestream.store.buckets import READ_BUCKET
 from lodestream.store.db import Database
 
 COLLECT_EVERY_S: Final = 6 * 3600.0
@@ -66,6 +68,20 @@ def _reset_annotations(work: Work) -> None:
     reset_annotations(work.db, msgspec.json.decode(work.payload, type=ResetJob))
 
 
+class _BucketPayload(Struct):
+    bucket: int
+
+
+def _purge_bucket(work: Work) -> None:
+    key = msgspec.json.decode(work.payload, type=_BucketPayload).bucket
+    purge_bucket(work.db, work.blobs, key, between=work.go_on)
+
+
+def _read_bucket(work: Work) -> float | None:
+    key = msgspec.json.decode(work.payload, type=_SourcePayload).source
+    return read_bucket(work.db, key, between=work.go_on)
+
+
 def _collect_files(work: Work) -> float:
     collect_files(work.db, work.blobs, between=work.go_on)
     return COLLECT_EVERY_S
@@ -74,6 +90,8 @@ def _collect_files(work: Work) -> float:
 HANDLERS: Final[Mapping[str, Handler]] = {
     "purge_source": _purge_source,
     "purge_dataset": _purge_dataset,
+    "purge_bucket": _purge_bucket,
+    READ_BUCKET: _read_bucket,
     RESET_ANNOTATIONS: _reset_annotations,
     "collect_files": _collect_files,
 }

@@ -1,4 +1,4 @@
-"""The rows of attachments and recordings, and of the lists that belong to e-mail intake."""
+"""The rows of attachments and recordings, and of the list of integrations."""
 
 from __future__ import annotations
 
@@ -51,15 +51,6 @@ FILES = (
 )
 
 INTAKE = (
-    Route(
-        "GET",
-        "/api/_private/buckets",
-        "getAllBuckets",
-        "buckets",
-        intake.list_buckets,
-        lists_where(a.BUCKETS_READ),
-        reply=intake.BucketsReply,
-    ),
     Route(
         "GET",
         "/api/_private/integrations",
