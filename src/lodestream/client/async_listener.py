@@ -63,6 +63,7 @@ class AsyncListener(Generic[R]):
         self._took_s = 0.0
         self._loaded_at = 0.0
         self._gave_up = False
+        self._advancing = asyncio.Lock()
         self._signals = signals
         self._before: dict[signal.Signals, Any] = {}
 
@@ -208,20 +209,26 @@ class AsyncListener(Generic[R]):
         return None
 
     async def _acknowledge(self) -> None:
-        place = self._window.handled
-        if place is not None:
-            self._gave_up = True
-            await self._steps.advance(place)
-            self._gave_up = False
+        # A loop that is left by an error is ended by a task of its own, beside `__aexit__`, which
+        # must not return, and let the connections be closed, before that has advanced.
+        async with self._advancing:
+            place = self._window.handled
+            if place is None:
+                return
+            try:
+                await self._steps.advance(place)
+            except ClientError:
+                self._gave_up = True
+                raise
             self._window.handled = None
 
     async def _end(self, *, quietly: bool) -> None:
         """Advance to what was handled; `quietly` when an error is under way already."""
-        if self._ahead is not None:
-            self._ahead.cancel()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
             with suppress(asyncio.CancelledError):
-                await self._ahead
-            self._ahead = None
+                await ahead
         if self._gave_up:
             return  # It was tried as often as it should be; what was handled comes again.
         try:

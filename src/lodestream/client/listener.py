@@ -213,11 +213,14 @@ class Listener(Generic[R]):
 
     def _acknowledge(self) -> None:
         place = self._window.handled
-        if place is not None:
-            self._gave_up = True
+        if place is None:
+            return
+        try:
             self._steps.advance(place)
-            self._gave_up = False
-            self._window.handled = None
+        except ClientError:
+            self._gave_up = True
+            raise
+        self._window.handled = None
 
     def _end(self, *, quietly: bool) -> None:
         """Advance to what was handled; `quietly` when an error is under way already."""
