@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lodestream.api import attachments, buckets, emails
+from lodestream.api import attachments, buckets, csv, emails
 from lodestream.api.routing import (
     TOKEN,
     Guard,
@@ -12,6 +12,7 @@ from lodestream.api.routing import (
     lists_where,
     needs_object,
     needs_project,
+    needs_rule,
 )
 from lodestream.domain import access as a
 
@@ -230,4 +231,38 @@ BUCKETS = (
     ),
 )
 
-MAIL = (*RAW_EMAILS, *BUCKETS)
+CSV = (
+    Route(
+        "PUT",
+        _PRIVATE + "/sources/sniff-csv",
+        "sniffCsv",
+        "comments",
+        csv.sniff_csv,
+        needs_rule(csv.SNIFF_RULE, a.SOURCES_ADD_COMMENTS),
+        raw_body="application/octet-stream",
+        reply=csv.SniffReply,
+        query=(Query("encoding"), Query("delimiter")),
+        writes=False,
+    ),
+    Route(
+        "PUT",
+        _PRIVATE + _SOURCE + "/sync-csv",
+        "syncCommentsFromCsv",
+        "comments",
+        csv.sync_csv,
+        needs_project(a.SOURCES_ADMIN, a.SOURCES_ADD_COMMENTS),
+        raw_body="application/octet-stream",
+        reply=csv.SyncCsvReply,
+        query=(
+            *(Query(name) for name in csv.SINGLE),
+            Query("string_property", repeated=True),
+            Query("number_property", repeated=True),
+            Query("timestamp_format"),
+            Query("encoding"),
+            Query("delimiter"),
+            _NO_CHARGE,
+        ),
+    ),
+)
+
+MAIL = (*RAW_EMAILS, *BUCKETS, *CSV)

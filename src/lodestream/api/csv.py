@@ -1,0 +1,142 @@
+"""Files of rows over HTTP: what they look like, and into a source with them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from lodestream.actions import csv_files as actions
+from lodestream.api.calls import Call
+from lodestream.api.comments import count_ingested
+from lodestream.api.http import Request
+from lodestream.api.sources import named_source
+from lodestream.domain import access
+from lodestream.domain.csv import DELIMITERS, ENCODINGS, sniff
+from lodestream.domain.errors import InvalidInput, PermissionMissing
+
+SNIFF_RULE: Final = "`sources-add-comments` in some project"
+SINGLE: Final = ("id", "timestamp", "message", "subject", "from", "to", "cc", "thread_id")
+
+
+class SniffReply(Struct):
+    """What a file of rows looks like.
+
+    `roles` tells what each column seems to be; `timestamp_formats` has several members if day and
+    month cannot be told apart.
+    """
+
+    columns: list[str]
+    encoding: str
+    delimiter: str
+    has_header: bool
+    roles: dict[str, str]
+    timestamp_formats: list[str]
+    status: str = "ok"
+
+
+class RejectedRow(Struct):
+    """A row that did not become a comment, by the line on which it begins."""
+
+    line: int
+    reason: str
+
+
+class SyncCsvReply(Struct):
+    """What became of a file's rows; the first thousand rejected ones are listed."""
+
+    new: int
+    updated: int
+    unchanged: int
+    updated_properties_only: int
+    updated_text_changed: int
+    rejected: list[RejectedRow]
+    rejected_count: int
+    ignored_columns: list[str]
+    status: str = "ok"
+
+
+def sniff_csv(call: Call[None]) -> SniffReply:
+    """Tell what a file of rows, or its beginning, looks like."""
+    where = access.projects_with(call.actor, (access.SOURCES_ADD_COMMENTS,))
+    if where is not None and not where:
+        raise PermissionMissing(access.SOURCES_ADD_COMMENTS)
+    request = call.request
+    found = sniff(request.body, encoding=_encoding(request), delimiter=_delimiter(request))
+    return SniffReply(
+        found.columns,
+        found.encoding,
+        found.delimiter,
+        found.has_header,
+        dict(found.roles),
+        found.timestamp_formats,
+    )
+
+
+def sync_csv(call: Call[None]) -> SyncCsvReply:
+    """Create or overwrite the comments in a file of rows.
+
+    Bad rows are told by line and reason; all others go in, a thousand at a time. If no column is
+    named, every column is taken for what it seems to be.
+    """
+    request = call.request
+    source = named_source(call)
+    report = actions.sync_csv(
+        call.service.db,
+        actor_id=call.actor.user_id,
+        source=source,
+        content=request.body,
+        wanted=_wanted(request),
+        salt=call.service.catalogue.salt(),
+    )
+    counts = report.counts
+    count_ingested(call, counts)
+    return SyncCsvReply(
+        counts.new,
+        counts.updated,
+        counts.unchanged,
+        counts.updated_properties_only,
+        counts.updated_text_changed,
+        [RejectedRow(line, reason) for line, reason in report.rejected],
+        report.rejected_count,
+        report.ignored_columns,
+    )
+
+
+def _wanted(request: Request) -> actions.Wanted:
+    single: dict[str, str] = {}
+    for role in SINGLE:
+        name = request.query(role)
+        if name:
+            single[role] = name
+    return actions.Wanted(
+        encoding=_encoding(request),
+        delimiter=_delimiter(request),
+        timestamp_format=request.query("timestamp_format") or None,
+        single=single,
+        string_properties=tuple(request.query_all("string_property")),
+        number_properties=tuple(request.query_all("number_property")),
+    )
+
+
+_ALIASES: Final = {"utf8": "utf-8", "iso-8859-1": "latin-1", "windows-1252": "cp1252"}
+
+
+def _encoding(request: Request) -> str | None:
+    asked = request.query("encoding")
+    if not asked:
+        return None
+    name = _ALIASES.get(asked.lower(), asked.lower())
+    if name not in ENCODINGS:
+        known = ", ".join(ENCODINGS)
+        raise InvalidInput(f"query parameter 'encoding': one of {known} expected")
+    return name
+
+
+def _delimiter(request: Request) -> str | None:
+    asked: Any = request.query("delimiter")
+    if not asked:
+        return None
+    if asked not in DELIMITERS:
+        raise InvalidInput("query parameter 'delimiter': comma, tab, ';' or '|' expected")
+    return str(asked)
