@@ -101,18 +101,21 @@ _HEADER_WORDS: Final = {
         "afzender|kimden|gönderen|от|отправитель|від|từ|από|发件人|寄件者|寄件人|差出人|"
         "送信者|보낸 ?사람|发送人|из|de la|מאת|من"
     ),
+    "sent": (
+        "sent|gesendet|gesendet am|envoyé|envoyé le|enviado|enviado el|enviado em|enviada em|"
+        "enviada|inviato|data invio|verzonden|verzonden op|wysłano|data wysłania|sendt|skickat|"
+        "lähetetty|odesláno|odoslané|elküldve|trimis|gönderilme tarihi|gönderildi|отправлено|"
+        "надіслано|изпратено|đã gửi|στάλθηκε|发送时间|发送日期|寄件日期|傳送時間|送信日時|"
+        "보낸 ?날짜|נשלח|تم الإرسال|تاريخ الإرسال"
+    ),
     "date": (
-        "sent|date|gesendet|gesendet am|datum|envoyé|envoyé le|enviado|enviado el|enviado em|"
-        "enviada em|enviada|data|fecha|inviato|data invio|verzonden|verzonden op|wysłano|"
-        "data wysłania|sendt|dato|skickat|lähetetty|päivämäärä|päiväys|odesláno|odoslané|dátum|"
-        "elküldve|trimis|gönderilme tarihi|tarih|gönderildi|отправлено|дата|надіслано|изпратено|"
-        "ngày|đã gửi|ημερομηνία|στάλθηκε|发送时间|发送日期|日期|时间|寄件日期|傳送時間|送信日時|"
-        "日時|日付|보낸 ?날짜|날짜|נשלח|תאריך|תاريخ|تم الإرسال|التاريخ|تاريخ الإرسال"
+        "date|datum|data|fecha|dato|päivämäärä|päiväys|dátum|tarih|дата|ngày|ημερομηνία|日期|时间|"
+        "日時|日付|날짜|תאריך|تاريخ|التاريخ"
     ),
     "receiver": (
         "to|an|à|a|para|aan|do|komu|til|till|vastaanottaja|címzett|către|kime|alıcı|кому|до|"
-        "до кого|đến|προς|收件人|宛先|받는 ?사람|אל|إلى|destinataire|destinatario|destinatário|empfänger|"
-        "bis|pour"
+        "до кого|đến|προς|收件人|宛先|받는 ?사람|אל|إلى|destinataire|destinatario|"
+        "destinatário|empfänger|bis|pour"
     ),
     "copy": (
         "cc|bcc|kopie|copie|copia|cópia|kopia|kopi|kopio|dw|másolat|bilgi|копия|копія|κοιν|抄送|"
@@ -139,26 +142,31 @@ def _end_of_headers(lines: Sequence[str], at: int) -> int | None:
 
     A block names the sender and the date, or the sender and both receiver and subject. It may begin
     with another header than the sender if it has at least three kinds. Up to two lines between them
-    may be long headers, continued.
+    may be long headers, continued. Goods and travellers have senders, receivers and dates too: a
+    block has an address, a subject, or the word for `sent`.
     """
     first = _kind_of_header(lines[at])
     kinds: set[str] = set()
+    address = False
     end, strange = at, 0
     for number in range(at, min(at + _LINES_OF_HEADERS + 3, len(lines))):
-        kind = _kind_of_header(lines[number])
+        line = lines[number][:MAX_MARK]
+        kind = _kind_of_header(line)
         if kind is not None:
             kinds.add(kind)
+            address = address or "@" in line
             end, strange = number + 1, 0
         else:
             strange += 1
             # One blank line may follow the sender only: some programs leave it in bold headers.
-            if strange > 2 or (not lines[number].strip() and len(kinds) > 1):
+            if strange > 2 or (not line.strip() and len(kinds) > 1):
                 break
-    if "sender" not in kinds:
+    if "sender" not in kinds or not (address or kinds & {"sent", "subject"}):
         return None
-    if first == "sender" and ("date" in kinds or {"receiver", "subject"} <= kinds):
+    dated = bool(kinds & {"sent", "date"})
+    if first == "sender" and (dated or {"receiver", "subject"} <= kinds):
         return end
-    return end if first in ("date", "subject") and len(kinds) > 2 else None
+    return end if first != "sender" and first != "receiver" and len(kinds) > 2 else None
 
 
 def _kind_of_header(line: str) -> str | None:
@@ -179,6 +187,12 @@ _VERBS: Final = re.compile(
     re.IGNORECASE,
 )
 _NUMBERS: Final = re.compile(r"\d+")
+_CITES: Final = re.compile(
+    r"(?:quoting|citing|zitat von|citando|citazione da|citation de|citerar|cytowanie|cytat)\b",
+    re.IGNORECASE,
+)
+# An address as mail programs write it, not as people do in a sentence.
+_ENCLOSED: Final = re.compile(r"[<(\[][^\s@<>()]{0,128}(?:\s[^@<>()]{1,60})?@[^\s@<>()]{1,128}")
 _ADDRESS: Final = re.compile(r"[^\s@<>]{1,128}@[^\s@<>]{1,128}")
 # Gmail in many languages: a date, a name and an address, but no verb.
 _DATE_FIRST: Final = re.compile(
@@ -197,7 +211,7 @@ def _end_of_attribution(lines: Sequence[str], at: int) -> int | None:
     parts: list[str] = []
     chars = 0
     for number in range(at, min(at + _LINES_OF_ATTRIBUTION, len(lines))):
-        line = lines[number].strip()
+        line = lines[number].strip(_AROUND)
         if parts and not _CONTINUES.match(line):
             return None
         chars += len(line)
@@ -224,19 +238,24 @@ def _end_of_attribution(lines: Sequence[str], at: int) -> int | None:
 # Nothing that is quoted continues it, but a closing sign may stand at the beginning of a line.
 _CONTINUES: Final = re.compile(r"(?!>)|>\s?(?:[^\d\s>]{2,20}\s?)?[:：]")
 _SENTENCE_END: Final = re.compile(r"\w{5}\.$|\.\.$|[!?;…]$")
+# Marks of direction stand around lines in Hebrew and Arabic.
+_AROUND: Final = " \t\xa0\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _YEAR_OR_TIME: Final = re.compile(r"(?<!\d)(?:19|20)\d{2}(?!\d)|\d[:.]\d{2}(?!\d)|\d[hH]\d{2}")
 
 
 def _is_attribution(parts: Sequence[str], lines: Sequence[str], after: int) -> bool:
     text = " ".join(part for part in parts if part)
     address = _ADDRESS.search(text) is not None
+    enclosed = address and _ENCLOSED.search(text) is not None
     numbers = len(_NUMBERS.findall(text))
-    if not address and (numbers < 2 or _YEAR_OR_TIME.search(text) is None):
+    dated = numbers > 1 and _YEAR_OR_TIME.search(text) is not None
+    if not enclosed and not dated:
         return False
-    if _DATE_FIRST.fullmatch(text) or _VERBS.search(text):
+    if _DATE_FIRST.fullmatch(text) or _VERBS.search(text) or _CITES.match(text):
         return True
-    # In a language that is not known above: who, when, and quoted lines below it.
-    return address and numbers >= 3 and is_quoted(lines, after)
+    # In a language that is not known above: who and when, to the minute or above quoted lines.
+    to_the_minute = numbers >= 4 and len(_YEAR_OR_TIME.findall(text)) > 1
+    return address and numbers >= 3 and ((enclosed and to_the_minute) or is_quoted(lines, after))
 
 
 def is_quoted(lines: Sequence[str], at: int) -> bool:

@@ -46,6 +46,7 @@ _SENT_FROM: Final = re.compile(
     rf"|sent (?:from|via|with|using) \[?[A-Z][\w.]*(?: [A-Z][\w.]*){{0,3}}\]?"
     rf"|(?:\w+ )?from (?:my )?(?:{_DEVICE})\b(?: \w+){{0,3}}"
     r"|(?:get|download|try) \[?(?:outlook|yahoo mail|spark|gmail|proton ?mail|bluemail)\b.{0,80}"
+    r"|.{0,30}\boutlook (?:for|für|pour|para|per|voor|för|til|dla) (?:ios|android|mac)\b.{0,60}"
     # German, Dutch, Scandinavian
     rf"|(?:gesendet|geschickt|verschickt) (?:von|vom|mit|über|aus)\b.{{0,60}}"
     rf"\b(?:{_DEVICE})\b.{{0,40}}"
