@@ -233,6 +233,7 @@ def test_a_thinned_curve_is_never_too_long(rows: list[tuple[bool, float]], most:
     assert_clients_can_read(thresholds, precisions, recalls)
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_drawing_comments() -> None:
     curve, truth, scores = random_curve(120, 15)
     random = np.random.default_rng(1)
