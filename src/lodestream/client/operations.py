@@ -38,8 +38,8 @@ from lodestream.client.shapes import (
     User,
 )
 
-MOST_TO_DELETE: Final = 128
-"""Comments that one call deletes."""
+MOST_TO_DELETE: Final = 32
+"""Comments that one call deletes: as many as every known service takes, long ids included."""
 
 _V1: Final = "/api/v1"
 _PRIVATE: Final = "/api/_private"
