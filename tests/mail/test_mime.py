@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
@@ -21,7 +22,7 @@ EVERY = [*samples("mail_gem/**/*.eml"), *samples("talon/**/*.eml")]
 class Expected(NamedTuple):
     subject: str
     sender: str
-    files: list[str] = []
+    files: Sequence[str] = ()
     text: str = ""
     codec: str = "utf-8"
 
@@ -183,7 +184,7 @@ def test_subject_sender_files_and_charset_are_read(name: str) -> None:
     wanted = GEM[name]
     assert decoded(email.headers.first("subject")) == wanted.subject
     assert mailboxes(email.headers.all("from"))[0] == wanted.sender
-    assert [file.name for file in email.files] == wanted.files
+    assert [file.name for file in email.files] == list(wanted.files)
     assert wanted.text in (email.plain or "")
     assert email.charset == wanted.codec
 

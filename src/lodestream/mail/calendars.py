@@ -7,8 +7,7 @@ from typing import Final
 
 _FOLD: Final = re.compile(r"\n[ \t]")
 _LINE: Final = re.compile(
-    r"^(SUMMARY|DTSTART|DTEND|LOCATION|DESCRIPTION|ORGANIZER)((?:;[^:\n\"]{0,200}|\"[^\"\n]{0,200}\")"
-    r"{0,8}):(.*)$",
+    r"^(SUMMARY|DTSTART|DTEND|LOCATION|DESCRIPTION|ORGANIZER)(?:;[^:\n]{0,400})?:(.*)$",
     re.MULTILINE | re.IGNORECASE,
 )
 _ESCAPE: Final = re.compile(r"\\([\\;,nN])")
@@ -21,7 +20,7 @@ def text_of_calendar(text: str) -> str:
     begin = text.find("BEGIN:VEVENT")
     event = text[max(begin, 0) : max(begin, 0) + 65_536]
     found: dict[str, str] = {}
-    for name, _, value in _LINE.findall(_FOLD.sub("", event)):
+    for name, value in _LINE.findall(_FOLD.sub("", event)):
         found.setdefault(name.lower(), _ESCAPE.sub(_unescaped, value).strip())
     lines = [found["summary"]] if found.get("summary") else []
     for name, label in _LABELS.items():

@@ -160,6 +160,7 @@ class _Found:
             if closes:
                 break
             end = lines[at + 1][0] if at + 1 < len(lines) else part.end
+            end -= raw[end - 1 : end] == b"\r" and end > start
             bounds.append((start, max(start, end)))
         return bounds
 

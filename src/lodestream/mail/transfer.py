@@ -8,7 +8,7 @@ from typing import Final
 
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64: Final = bytes(sorted(set(range(256)) - set(_BASE64)))
-_PLAINLY_TEXT: Final = re.compile(rb"[A-Za-z]{2,}[ ,.;:][ ]?[A-Za-z]{2,}|<[A-Za-z/!]")
+_PLAINLY_TEXT: Final = re.compile(rb"[A-Za-z]{2}[ ,.;:][ ]?[A-Za-z]{2}|<[A-Za-z/!]")
 _LOOKED_AT: Final = 4096
 _ESCAPES: Final = re.compile(rb"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n|$)")
 
@@ -36,7 +36,8 @@ def decoded_size(body: bytes, encoding: str) -> int:
 
 
 def _is_plain(body: bytes) -> bool:
-    return _PLAINLY_TEXT.search(body, 0, _LOOKED_AT) is not None
+    first_line = body[:_LOOKED_AT].lstrip().partition(b"\n")[0]
+    return _PLAINLY_TEXT.search(first_line) is not None
 
 
 def _ends_at(body: bytes) -> int:
@@ -62,7 +63,7 @@ def _is_quoted_printable(body: bytes) -> bool:
     """Tell whether signs of equality are mostly what they have to be."""
     head = body[:_LOOKED_AT]
     signs = head.count(b"=")
-    return signs == 0 or 2 * len(_ESCAPES.findall(head)) >= signs
+    return 5 * len(_ESCAPES.findall(head)) >= 4 * signs
 
 
 def _from_uuencode(body: bytes) -> bytes:
