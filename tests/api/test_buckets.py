@@ -356,6 +356,21 @@ def test_another_tag_reads_the_bucket_anew(
     assert len(comments(client)) == 1
 
 
+def test_the_tag_decides_what_becomes_of_signatures(client: Client, tmp_path: Path) -> None:
+    make_source(client, bucket_id=make_bucket(client)["id"])
+    add(client, email(mime_content=mime(text="Please help.\r\n\r\n-- \r\nAlice\r\n")))
+    work(client, tmp_path)
+    (comment,) = comments(client)
+    assert comment["messages"][0]["body"]["text"] == "Please help."
+    assert "Alice" in comment["messages"][0]["signature"]["text"]
+    tag = {"email_transform_tag": "generic_simple.0.QR5PW4VZ"}
+    client.ok("POST", source_path(), {"source": tag})
+    work(client, tmp_path)
+    (comment,) = comments(client)
+    assert "Alice" in comment["messages"][0]["body"]["text"]
+    assert "signature" not in comment["messages"][0]
+
+
 def test_a_detached_source_keeps_its_comments_and_gets_no_more(
     client: Client, tmp_path: Path
 ) -> None:

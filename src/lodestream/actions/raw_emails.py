@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from msgspec import UNSET
 
 from lodestream.actions import ingest
 from lodestream.actions.ingest import Counts
-from lodestream.actions.sources import DEFAULT_TRANSFORM_TAG, require_transform_tag
-from lodestream.domain.buckets import EmailNew, comment_id_of, properties_of, thread_id_of
-from lodestream.domain.comments import (
-    MAX_PROPERTY_CHARS,
-    CommentNew,
-    Incoming,
-    Message,
-    PropertyValue,
-    prepare,
-    source_tag,
+from lodestream.actions.sources import (
+    DEFAULT_TRANSFORM_TAG,
+    SIMPLE_TRANSFORM_TAG,
+    require_transform_tag,
 )
+from lodestream.domain.buckets import EmailMetadata, EmailNew
+from lodestream.domain.comments import CommentNew, Incoming, prepare, source_tag
 from lodestream.domain.errors import InvalidInput, Unprocessable
-from lodestream.domain.mime import split_mime
-from lodestream.domain.raw_emails import RawEmailDocument, comment_from, message_id_of
+from lodestream.domain.raw_emails import Body, Headers, RawEmail, RawEmailDocument
 from lodestream.domain.sources import Source
-from lodestream.domain.times import now_us
+from lodestream.domain.times import parse_us
+from lodestream.mail.comment import Origin, Transform, comment_of, hex_id
+from lodestream.mail.mime import parse_mime
+from lodestream.mail.raw import email_of
 from lodestream.store.db import Database
+
+_TRANSFORMS: Final = {
+    DEFAULT_TRANSFORM_TAG: Transform(),
+    SIMPLE_TRANSFORM_TAG: Transform(signatures=False),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How e-mails are read: by which tag, and which properties a caller's own values win.
-
-    `timestamp` stands in for a date that the e-mail does not have.
-    """
+    """How e-mails are read: by which tag, and which properties a caller's own values win."""
 
     transform_tag: str = DEFAULT_TRANSFORM_TAG
     own_properties: frozenset[str] = field(default_factory=frozenset)
-    timestamp: str | None = None
-    more_properties: Mapping[str, PropertyValue] = field(default_factory=dict)
 
 
 def transform_tag_of(asked: str | None, source: Source) -> str:
@@ -53,39 +52,37 @@ def transform_tag_of(asked: str | None, source: Source) -> str:
 
 
 def read_email(document: RawEmailDocument, reading: Reading) -> CommentNew:
-    """Return the comment that a raw e-mail becomes: the one way there is, for every caller.
+    """Return the comment that a raw e-mail becomes.
 
     Raises Unprocessable if it has neither an id nor a Message-ID, or no date.
     """
-    message_id = message_id_of(document.raw_email.headers)
-    if document.comment_id is UNSET and not message_id:
-        raise Unprocessable("neither 'comment_id' nor a Message-ID header is there")
-    comment = comment_from(document, now_us=now_us())
-    message = comment.messages[0]
-    if message.sent_at is UNSET:
-        if reading.timestamp is None:
-            raise Unprocessable("no date can be read: neither in 'Date' nor in 'Received'")
-        comment.timestamp = reading.timestamp
-    made = {**_made_properties(comment, message_id), **reading.more_properties}
-    own = comment.user_properties or {}
-    winning = {name: own[name] for name in own if name in reading.own_properties}
-    comment.user_properties = {**own, **made, **winning}
-    return comment
+    return comment_of(
+        email_of(document.raw_email),
+        comment_id=None if document.comment_id is UNSET else document.comment_id,
+        properties=document.user_properties or {},
+        own_properties=reading.own_properties,
+        transform=_TRANSFORMS[reading.transform_tag],
+    )
 
 
 def read_bucket_email(email: EmailNew, reading: Reading) -> CommentNew:
     """Return the comment that an e-mail of a bucket becomes.
 
-    Raises InvalidInput and Unprocessable if it cannot be made one.
+    Its files are those that the mailbox tells of, else those that lie in the e-mail.
     """
-    raw = split_mime(email.mime_content)
-    raw.attachments = email.attachments
-    comment = read_email(
-        RawEmailDocument(raw, comment_id=comment_id_of(email.id)),
-        replace(reading, timestamp=email.timestamp, more_properties=properties_of(email)),
+    mail = parse_mime(email.mime_content.encode())
+    if email.attachments:
+        raw = RawEmail(Headers(raw=""), Body(), email.attachments)
+        mail = replace(mail, files=email_of(raw).files)
+    metadata = email.metadata or EmailMetadata()
+    origin = Origin(
+        mailbox=email.mailbox,
+        folder=metadata.folder or [],
+        conversation_id=metadata.conversation_id or "",
+        received_us=parse_us(email.timestamp),
     )
-    comment.thread_id = thread_id_of(email.metadata) or comment.thread_id
-    return comment
+    transform = _TRANSFORMS[reading.transform_tag]
+    return comment_of(mail, comment_id=hex_id(email.id), origin=origin, transform=transform)
 
 
 def prepare_emails(
@@ -123,36 +120,3 @@ def sync_emails(
     """
     last = {incoming.id: incoming for incoming in batch}
     return ingest.sync_comments(db, actor_id=actor_id, source=source, batch=list(last.values()))
-
-
-def _made_properties(comment: CommentNew, message_id: str) -> dict[str, PropertyValue]:
-    message = comment.messages[0]
-    made: dict[str, PropertyValue] = {
-        "string:Message ID": message_id[:MAX_PROPERTY_CHARS],
-        "number:Recipient Count": len(_recipients(message)),
-        "string:Has Attachments": "Yes" if comment.attachments else "No",
-    }
-    if message.from_ is not UNSET:
-        sender = _address(message.from_)
-        made["string:Sender"] = sender
-        made["string:Sender Domain"] = sender.rpartition("@")[2] if "@" in sender else ""
-    if message.to is not UNSET and message.to:
-        recipient = _address(message.to[0])
-        made["string:Recipient Domain"] = recipient.rpartition("@")[2] if "@" in recipient else ""
-    # Blank ones are none, as everywhere.
-    return {name: value for name, value in made.items() if value != ""}
-
-
-def _recipients(message: Message) -> list[str]:
-    return [
-        one
-        for several in (message.to, message.cc, message.bcc)
-        if several is not UNSET
-        for one in several
-    ]
-
-
-def _address(participant: str) -> str:
-    """Return the address in `Name <address>`, in lower case."""
-    _, angle, rest = participant.rpartition("<")
-    return (rest.partition(">")[0] if angle else participant).strip().lower()

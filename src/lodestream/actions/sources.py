@@ -17,7 +17,9 @@ from lodestream.store.db import Database, Writer
 
 DEFAULT_TRANSFORM_TAG = "generic.0.CONVKER5"
 """What e-mails are read by where nobody said anything."""
-TRANSFORM_TAGS = frozenset({DEFAULT_TRANSFORM_TAG, "generic_simple.0.QR5PW4VZ"})
+SIMPLE_TRANSFORM_TAG = "generic_simple.0.QR5PW4VZ"
+"""As the default, but signatures stay in the body."""
+TRANSFORM_TAGS = frozenset({DEFAULT_TRANSFORM_TAG, SIMPLE_TRANSFORM_TAG})
 """The e-mail transform tags that exist."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from lodestream.domain.comments import Attachment, PropertyValue
+from lodestream.domain.comments import Attachment
 from lodestream.domain.errors import InvalidInput
 from lodestream.domain.times import format_us, parse_us
 
@@ -171,30 +171,3 @@ def shown_email(body: bytes, *, created_us: int, updated_us: int | None) -> byte
     updated = b"null" if updated_us is None else b'"%s"' % format_us(updated_us).encode()
     created = format_us(created_us).encode()
     return b'%s,"created_at":"%s","updated_at":%s}' % (body[:-1], created, updated)
-
-
-def comment_id_of(email_id: str) -> str:
-    """Return the id of the comment that an e-mail of a bucket becomes."""
-    return _hex(email_id)
-
-
-def thread_id_of(metadata: EmailMetadata | None) -> str | None:
-    """Return the thread that a mailbox puts an e-mail in, or None if it does not say."""
-    if metadata is None or not metadata.conversation_id:
-        return None
-    return _hex(metadata.conversation_id)
-
-
-def properties_of(email: EmailNew) -> dict[str, PropertyValue]:
-    """Return the user properties that a comment has by where its e-mail lies."""
-    properties: dict[str, PropertyValue] = {"string:Mailbox": email.mailbox}
-    if email.metadata is not None and email.metadata.folder:
-        folder = " / ".join(email.metadata.folder)[:32_768]
-        if folder.strip():
-            properties["string:Folder"] = folder
-    return properties
-
-
-def _hex(text: str) -> str:
-    raw = text.encode()
-    return raw.hex() if len(raw) <= 512 else sha256(raw).hexdigest()

@@ -105,11 +105,6 @@ def comment_from(document: RawEmailDocument, *, now_us: int) -> CommentNew:
     )
 
 
-def message_id_of(given: Headers) -> str:
-    """Return the Message-ID as it stands in the headers, or an empty string."""
-    return _first(_headers(given), "message-id")
-
-
 def _headers(given: Headers) -> dict[str, list[str]]:
     """Return the values of each header, unfolded, by its name in lower case."""
     found: dict[str, list[str]] = {}
