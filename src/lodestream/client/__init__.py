@@ -13,6 +13,7 @@ It needs nothing of the server but its HTTP API.
 from lodestream.client.async_client import AsyncClient
 from lodestream.client.async_listener import AsyncListener
 from lodestream.client.client import Client
+from lodestream.client.deliveries import Batch, FieldsBatch, FieldsResult, Result
 from lodestream.client.errors import (
     BadAnswer,
     BadRequest,
@@ -30,19 +31,7 @@ from lodestream.client.errors import (
 )
 from lodestream.client.listener import Listener
 from lodestream.client.retries import Retries
-from lodestream.client.shapes import (
-    Attachment,
-    Batch,
-    Comment,
-    FieldsBatch,
-    FieldsResult,
-    Label,
-    Message,
-    NewComment,
-    Result,
-    Synced,
-    Text,
-)
+from lodestream.client.shapes import Attachment, Comment, Label, Message, NewComment, Synced, Text
 
 __all__ = [
     "AsyncClient",

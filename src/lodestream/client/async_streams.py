@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 
 from lodestream.client.async_listener import AsyncListener, AsyncSteps
 from lodestream.client.calls import Call
+from lodestream.client.deliveries import Batch, FieldsBatch, FieldsResult, Result
 from lodestream.client.listener import Advance
-from lodestream.client.shapes import Batch, FieldsBatch, FieldsResult, Result, Stream
+from lodestream.client.shapes import Stream
 from lodestream.client.stream_operations import StreamCalls
 
 T = TypeVar("T")

@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from lodestream.client.calls import Call, call, full_name, inside, nothing, part, query, whole
+from lodestream.client.deliveries import Batch, FieldsBatch
 from lodestream.client.operations import dataset_path
-from lodestream.client.shapes import Batch, FieldsBatch, Stream
+from lodestream.client.shapes import Stream
 
 _stream: Final = inside("stream", Stream)
 _streams: Final = inside("streams", list[Stream])

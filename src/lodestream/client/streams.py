@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar, overload
 
 from lodestream.client.calls import Call
+from lodestream.client.deliveries import Batch, FieldsBatch, FieldsResult, Result
 from lodestream.client.listener import Advance, Listener, Steps
-from lodestream.client.shapes import Batch, FieldsBatch, FieldsResult, Result, Stream
+from lodestream.client.shapes import Stream
 from lodestream.client.stream_operations import StreamCalls
 
 T = TypeVar("T")
