@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from lodestream.store.blobs import BlobStore
 from lodestream.store.db import Database
-from lodestream.store.tables import audit_event, bucket_email, bucket_file
+from lodestream.store.tables import audit_event, bucket_email, bucket_file, job
 from lodestream.worker.loop import Pace, Worker
 from tests.build import make_source, source_path
 from tests.client import Client
@@ -480,6 +481,52 @@ def test_an_uploaded_attachment_is_downloaded_from_the_comment(
     client.ok("DELETE", f"/api/_private/buckets/id:{bucket['id']}")
     work(client, tmp_path)
     assert client.get(f"/api/v1/attachments/{reference}").content == content
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_attachment_inside_an_email_is_downloaded_from_the_comment(
+    client: Client, tmp_path: Path, told: bool
+) -> None:
+    make_source(client, bucket_id=make_bucket(client)["id"])
+    content = bytes(range(256))
+    message = (
+        "Date: Thu, 09 Jan 2020 16:34:45 +0000\r\nMessage-ID: <m1@example.com>\r\n"
+        "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nSee the file\r\n--x\r\n"
+        'Content-Type: application/pdf\r\nContent-Disposition: attachment; filename="a.pdf"\r\n'
+        f"Content-Transfer-Encoding: base64\r\n\r\n{b64encode(content).decode()}\r\n--x--\r\n"
+    )
+    described = [{"name": "a.pdf", "size": 256, "content_type": ".pdf"}] if told else []
+    add(client, email(mime_content=message, attachments=described))
+    work(client, tmp_path)
+    (comment,) = comments(client)
+    (attachment,) = comment["attachments"]
+    assert (attachment["name"], attachment["size"]) == ("a.pdf", 256)
+    assert (
+        client.get(f"/api/v1/attachments/{attachment['attachment_reference']}").content == content
+    )
+    assert comment["messages"][0]["body"]["text"] == "See the file"
+
+
+def test_emails_that_come_while_others_are_read_are_read_too(
+    client: Client, tmp_path: Path
+) -> None:
+    make_source(client, bucket_id=make_bucket(client)["id"])
+
+    def send(sender: int) -> None:
+        for number in range(10):
+            add(client, email(f"<{sender}.{number}@x>"))
+
+    senders = [threading.Thread(target=send, args=(sender,)) for sender in range(3)]
+    readers = [threading.Thread(target=work, args=(client, tmp_path)) for _ in range(2)]
+    for thread in (*senders, *readers):
+        thread.start()
+    for thread in (*senders, *readers):
+        thread.join()
+    with client.app.service.db.write() as tx:
+        tx.execute(sa.update(job).values(due_us=0))  # what waits for another reader
+    work(client, tmp_path)
+    assert len(comments(client)) == 30
+    assert sum(map(len, pages(client, 7))) == 30
 
 
 def test_the_place_of_an_attachment_is_bounded(client: Client) -> None:

@@ -199,7 +199,7 @@ def purge_bucket(
 
 
 def read_bucket(
-    db: Database, source_key: int, *, between: Callable[[], None] = lambda: None
+    db: Database, blobs: BlobStore, source_key: int, *, between: Callable[[], None] = lambda: None
 ) -> float | None:
     """Make comments of what is new in a source's bucket, or of all if it is to be read anew.
 
@@ -218,7 +218,7 @@ def read_bucket(
                     tx, source_key, reader=reader, until_us=until, now_us=now
                 ):
                     return None if buckets.find_reading(tx, source_key) is None else _WAIT_S
-            if not _read_some(db, source_key, reader):
+            if not _read_some(db, blobs, source_key, reader):
                 return None
             between()
     finally:
@@ -226,7 +226,7 @@ def read_bucket(
             buckets.leave_reading(tx, source_key, reader=reader)
 
 
-def _read_some(db: Database, source_key: int, reader: str) -> bool:
+def _read_some(db: Database, blobs: BlobStore, source_key: int, reader: str) -> bool:
     """Read the next e-mails; return False if there are none."""
     with db.read() as tx:
         reading = buckets.find_reading(tx, source_key)
@@ -236,8 +236,9 @@ def _read_some(db: Database, source_key: int, reader: str) -> bool:
         emails = buckets.read_after(tx, reading.bucket, stamp=reading.upto, limit=READ_AT_ONCE)
     if not emails:
         return False
-    batch = _prepared(source, emails, salt=Catalogue(db).salt())
-    _bring_files(db, source, reading.bucket, batch)
+    kept = _Kept(blobs)
+    batch = _prepared(source, emails, kept, salt=Catalogue(db).salt())
+    _bring_files(db, kept, source, reading.bucket, batch)
     ingest.sync_comments(db, actor_id=SYSTEM_USER, source=source, batch=batch)
     with db.write(catalogue=False) as tx:
         # If the reading began anew meanwhile, what was written now is overwritten then.
@@ -251,13 +252,34 @@ def _read_some(db: Database, source_key: int, reader: str) -> bool:
     return True
 
 
-def _prepared(source: Source, emails: Sequence[StoredEmail], *, salt: int) -> list[Incoming]:
+class _Kept:
+    """Contents of attachments that were found inside e-mails."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self.found: dict[str, tuple[str, int, str]] = {}  # hash → hash, size, type
+
+    def keep(self, content: bytes, content_type: str) -> str:
+        """Store a content; return its SHA-256."""
+        content_hash, size = self._blobs.put(iter((content,)))
+        self.found[content_hash] = (content_hash, size, content_type)
+        return content_hash
+
+    def require(self, content_hash: str) -> None:
+        """Raise Conflict if a content was collected before anybody owned it."""
+        if not self._blobs.path(content_hash).exists():
+            raise Conflict(f"the content {content_hash} was removed; it is stored again next time")
+
+
+def _prepared(
+    source: Source, emails: Sequence[StoredEmail], kept: _Kept, *, salt: int
+) -> list[Incoming]:
     reading = raw_emails.Reading(raw_emails.transform_tag_of(None, source))
     tag = source_tag(source.key)
     last: dict[str, Incoming] = {}
     for stored in emails:
         try:
-            comment = raw_emails.read_bucket_email(email_from(stored.body), reading)
+            comment = raw_emails.read_bucket_email(email_from(stored.body), reading, kept.keep)
             incoming = prepare(comment, salt=salt, tag=tag)
         except (InvalidInput, Unprocessable) as error:
             told = {"source": source.id, "seq": stored.seq, "reason": error.message}
@@ -267,8 +289,13 @@ def _prepared(source: Source, emails: Sequence[StoredEmail], *, salt: int) -> li
     return list(last.values())
 
 
-def _bring_files(db: Database, source: Source, bucket_key: int, batch: Sequence[Incoming]) -> None:
-    """Let the source have the contents that its new comments name and the bucket has."""
+def _bring_files(
+    db: Database, kept: _Kept, source: Source, bucket_key: int, batch: Sequence[Incoming]
+) -> None:
+    """Let the source have the contents that its new comments name and the bucket has.
+
+    Raises Conflict if a content went away meanwhile.
+    """
     named = {
         one.content_hash
         for incoming in batch
@@ -280,7 +307,9 @@ def _bring_files(db: Database, source: Source, bucket_key: int, batch: Sequence[
     with db.write(catalogue=False) as tx:
         order.take_order(tx)
         sources.require_exists(tx, source.key)
-        for content_hash, size_bytes, kind in buckets.find_files(tx, bucket_key, named):
+        uploaded = buckets.find_files(tx, bucket_key, named)
+        for content_hash, size_bytes, kind in (*uploaded, *kept.found.values()):
+            kept.require(content_hash)
             files.add(
                 tx,
                 source.key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -65,12 +65,17 @@ def read_email(document: RawEmailDocument, reading: Reading) -> CommentNew:
     )
 
 
-def read_bucket_email(email: EmailNew, reading: Reading) -> CommentNew:
+def read_bucket_email(
+    email: EmailNew, reading: Reading, keep: Callable[[bytes, str], str]
+) -> CommentNew:
     """Return the comment that an e-mail of a bucket becomes.
 
-    Its files are those that the mailbox tells of, else those that lie in the e-mail.
+    Its files are those that the mailbox tells of, else those that lie in the e-mail. Where no
+    content was uploaded for one, that of the file of this name in the e-mail is given to `keep`,
+    with its type; `keep` returns its hash.
     """
     mail = parse_mime(email.mime_content.encode())
+    inside = list(mail.files)
     if email.attachments:
         raw = RawEmail(Headers(raw=""), Body(), email.attachments)
         mail = replace(mail, files=email_of(raw).files)
@@ -82,7 +87,15 @@ def read_bucket_email(email: EmailNew, reading: Reading) -> CommentNew:
         received_us=parse_us(email.timestamp),
     )
     transform = _TRANSFORMS[reading.transform_tag]
-    return comment_of(mail, comment_id=hex_id(email.id), origin=origin, transform=transform)
+    comment = comment_of(mail, comment_id=hex_id(email.id), origin=origin, transform=transform)
+    for attachment in comment.attachments or []:
+        found = next((one for one in inside if one.name == attachment.name and one.read), None)
+        if found is None or found.read is None:
+            continue
+        inside.remove(found)
+        if attachment.content_hash is UNSET:
+            attachment.content_hash = keep(found.read(), found.content_type)
+    return comment
 
 
 def prepare_emails(

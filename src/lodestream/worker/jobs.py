@@ -79,7 +79,7 @@ def _purge_bucket(work: Work) -> None:
 
 def _read_bucket(work: Work) -> float | None:
     key = msgspec.json.decode(work.payload, type=_SourcePayload).source
-    return read_bucket(work.db, key, between=work.go_on)
+    return read_bucket(work.db, work.blobs, key, between=work.go_on)
 
 
 def _collect_files(work: Work) -> float:
