@@ -304,7 +304,7 @@ def test_transfer_encodings_are_read_leniently(body: bytes, encoding: str, text:
         ("您好，谢谢。镕".encode("gbk"), "gb2312", "您好，谢谢。镕"),
         ("똠방각하".encode("cp949"), "ks_c_5601-1987", "똠방각하"),
         ("Привет, как дела? Когда вы приедете?".encode("koi8-r"), "", "Привет, как дела?"),
-        ("Guten Tag, Größe fehlt".encode("cp1252") + b"\x81", "utf-8", "Guten Tag, Größe"),
+        ("Guten Tag, Größe fehlt".encode("cp1252"), "utf-8", "Guten Tag, Größe"),
     ],
 )
 def test_wrong_and_missing_charsets_are_seen_through(raw: bytes, declared: str, text: str) -> None:

@@ -139,6 +139,8 @@ def _detected(raw: bytes) -> tuple[str, str]:
     # Imported here: it reads its tables, which hardly any mail needs.
     import chardet
 
-    name = chardet.detect(raw[:_READ])["encoding"]
+    # What mails are written in; of old code pages a short text could be any.
+    found = chardet.detect(raw[:_READ], encoding_era=chardet.EncodingEra.MODERN_WEB)
+    name = found["encoding"]
     codec = (codec_of(name) if name else None) or "cp1252"
     return raw.decode(codec, "replace"), codec

@@ -153,6 +153,7 @@ class _Page:
         """Add text between tags; return how many characters were taken."""
         if self._hidden[1]:
             return 0
+        taken = len(text)
         if self._verbatim and "\n" in text:
             *whole, text = text.split("\n")
             for one in whole:
@@ -163,7 +164,7 @@ class _Page:
             self._current.append(self._mark)
             self._mark = ""
         self._current.append(text)
-        return len(text)
+        return taken
 
     def open(self, name: str, attributes: str) -> None:
         """Take an opening tag."""

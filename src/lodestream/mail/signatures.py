@@ -77,7 +77,7 @@ _SENT_FROM: Final = re.compile(
 )
 
 
-def signature_start(lines: Sequence[str], *, mark: str = "\x1d") -> int | None:
+def signature_start(lines: Sequence[str], *, mark: str = "\x02") -> int | None:
     """Return the number of the line with which the signature begins; None if there is none.
 
     A line that begins with `mark` begins one whatever it says. Something stands above a signature:

@@ -17,10 +17,10 @@ from typing import Final, NamedTuple
 from lodestream.domain.quoting import MarkKind, find_mark, is_quoted
 from lodestream.mail.signatures import is_delimiter, is_sent_from, signature_start
 
-QUOTE_MARK: Final = "\x1e"
+QUOTE_MARK: Final = "\x01"
 """Stands before a line with which a mail program begins its quotation, where HTML tells so."""
 
-SIGNATURE_MARK: Final = "\x1d"
+SIGNATURE_MARK: Final = "\x02"
 """Stands before the first line of a signature, where HTML tells so."""
 
 
