@@ -12,9 +12,12 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 
+from lodestream.actions.files import collect_files
+from lodestream.domain.times import now_us
 from lodestream.store.blobs import BlobStore
 from lodestream.store.db import Database
 from lodestream.store.tables import audit_event, bucket_email, bucket_file, job
+from lodestream.store.transfer import file_hashes
 from lodestream.worker.loop import Pace, Worker
 from tests.build import make_source, source_path
 from tests.client import Client
@@ -527,6 +530,20 @@ def test_emails_that_come_while_others_are_read_are_read_too(
     work(client, tmp_path)
     assert len(comments(client)) == 30
     assert sum(map(len, pages(client, 7))) == 30
+
+
+def test_what_a_bucket_has_is_backed_up_and_not_collected(client: Client) -> None:
+    service = client.app.service
+    content = b"the same for both"
+    put = "/attachments/0"
+    by_id = f"/api/_private/buckets/id:{make_bucket(client)['id']}"
+    content_hash = client.ok("PUT", f"{by_id}/emails/m{put}", content)["content_hash"]
+    source_id = make_source(client)["id"]
+    client.ok("PUT", f"/api/_private/sources/id:{source_id}/comments/c{put}", content)
+    assert collect_files(service.db, service.blobs, before_us=now_us() + 1) == 0
+    assert service.blobs.read(content_hash) == content
+    with service.db.read() as tx:
+        assert file_hashes(tx) == {content_hash}
 
 
 def test_the_place_of_an_attachment_is_bounded(client: Client) -> None:
