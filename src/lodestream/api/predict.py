@@ -27,8 +27,9 @@ from lodestream.domain.ids import split_uid
 from lodestream.domain.labels import SEPARATOR
 from lodestream.domain.models import Model, Thresholds
 from lodestream.domain.predictions import least_probabilities
-from lodestream.domain.raw_emails import RawEmailDocument, comment_from
+from lodestream.domain.raw_emails import RawEmailDocument
 from lodestream.domain.times import format_us, now_us
+from lodestream.mail.comment import comment_from
 from lodestream.store import comments, models, uids
 from lodestream.store.db import Reader
 

@@ -20,10 +20,12 @@ from lodestream.domain.comments import (
     Text,
 )
 from lodestream.domain.errors import Unprocessable
+from lodestream.domain.raw_emails import RawEmailDocument
 from lodestream.domain.times import format_us
 from lodestream.mail.email import Email, FilePart
 from lodestream.mail.headers import Headers, address_of, decoded, domain_of, mailboxes, sent_us
 from lodestream.mail.html import text_of_html
+from lodestream.mail.raw import email_of
 from lodestream.mail.split import Parts, split_text
 
 MAX_TEXT: Final = 65_536
@@ -100,6 +102,7 @@ def lenient_comment_of(
     now_us: int,
     comment_id: str | None = None,
     properties: Mapping[str, PropertyValue] | None = None,
+    transform: Transform | None = None,
 ) -> CommentNew:
     """Return the comment of an e-mail that is not to be stored, whatever it lacks.
 
@@ -108,8 +111,28 @@ def lenient_comment_of(
     if comment_id is None and not email.headers.first("message-id"):
         content = repr(email.headers.items()).encode("utf-8", "replace")
         comment_id = sha256(content).hexdigest()
-    origin = Origin(received_us=now_us)
-    return comment_of(email, comment_id=comment_id, properties=properties, origin=origin)
+    return comment_of(
+        email,
+        comment_id=comment_id,
+        properties=properties,
+        origin=Origin(received_us=now_us),
+        transform=transform,
+    )
+
+
+def comment_from(document: RawEmailDocument, *, now_us: int) -> CommentNew:
+    """Return the comment of a raw e-mail, with a client's own user properties alone.
+
+    Without a Message-ID its id is made from its headers; without a date it is dated `now_us`.
+    """
+    given = document.user_properties
+    return lenient_comment_of(
+        email_of(document.raw_email),
+        now_us=now_us,
+        comment_id=None if document.comment_id is UNSET else document.comment_id,
+        properties=given or {},
+        transform=Transform(properties=False),
+    )
 
 
 def _message(email: Email, transform: Transform) -> Message:
