@@ -191,9 +191,7 @@ def test_a_bad_row_says_why(cells: list[str], reason: str) -> None:
         reader.comment(Row(2, cells))
 
 
-_CELLS = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0\r\n\ufeff"), min_size=1
-)
+_CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\ufeff"), min_size=1)
 
 
 @given(st.lists(st.lists(_CELLS, min_size=2, max_size=2), min_size=1), st.sampled_from(",;\t|"))

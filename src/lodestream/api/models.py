@@ -338,9 +338,7 @@ def _status(call: Call[Any], tx: Reader, dataset_id: str) -> DatasetStatus:
         total_comments_with_text=total,
         inference_stats_by_version=stats,
         inference_stuck=state is not None and state.failures >= STUCK_FAILURES,
-        operation=(
-            "reset_annotations_to_model_version" if is_resetting(tx, dataset_id) else None
-        ),
+        operation=("reset_annotations_to_model_version" if is_resetting(tx, dataset_id) else None),
     )
 
 

@@ -133,7 +133,6 @@ def untag(tx: Writer, stream_id: str, positions: Sequence[int]) -> int:
     ).rowcount
 
 
-
 def exceptions_at(
     tx: Reader, dataset_id: str, positions: Sequence[int]
 ) -> dict[int, list[tuple[str, str]]]:

@@ -507,7 +507,9 @@ rendered = sa.Table(
     metadata,
     sa.Column("rendering", _INT, primary_key=True, autoincrement=False),
     sa.Column("pos", _INT, primary_key=True, autoincrement=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),  # domain/predictions.py: suffix, ready to send
+    sa.Column(
+        "body", sa.LargeBinary, nullable=False
+    ),  # domain/predictions.py: suffix, ready to send
     sqlite_with_rowid=False,
 )
 
