@@ -54,6 +54,7 @@ def main() -> int:
 
     App._after = noting  # type: ignore[method-assign]
     chosen = [
+        "tests/actions",
         "tests/api",
         "tests/contract",
         "-k",
