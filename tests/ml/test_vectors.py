@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from lodestream.ml.vectors import pack, unpack
+from lodestream.ml.vectors import Whole, pack, unpack
 
 _shapes = st.tuples(st.integers(0, 5), st.integers(1, 40))
 _values = st.floats(-(2.0**100), 2.0**100, width=32)
@@ -87,3 +87,23 @@ def test_a_row_of_another_size_is_refused() -> None:
     rows = pack(np.ones((2, 4), np.float32))
     with pytest.raises(ValueError, match="has 12 bytes"):
         unpack(rows, 8)
+
+
+def test_cosines_do_not_depend_on_what_is_multiplied_with_them() -> None:
+    random = np.random.default_rng(3)
+    left = unpack(pack(random.normal(size=(50, 384)).astype(np.float32)), 384)
+    right = Whole.of(unpack(pack(random.normal(size=(70, 384)).astype(np.float32)), 384))
+    together = Whole.of(left).cosines(right)
+    alone = np.concatenate([Whole.of(left[row : row + 1]).cosines(right) for row in range(50)])
+    assert alone.tobytes() == together.tobytes()
+    plain = left.astype(np.float64) @ (right.numbers * right.scales).T.astype(np.float64)
+    assert np.abs(together - plain).max() < 1e-6
+
+
+def test_taking_packed_vectors_apart_loses_nothing() -> None:
+    packed = pack(np.random.default_rng(4).normal(size=(100, 384)).astype(np.float32))
+    found = Whole.of(unpack([*packed, bytes(388)], 384))
+    numbers = np.array([np.frombuffer(row[4:], np.int8) for row in packed])
+    assert (found.numbers[:-1] == numbers).all()
+    assert not found.numbers[-1].any()
+    assert found.scales[-1] == 0

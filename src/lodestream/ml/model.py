@@ -66,7 +66,8 @@ class Descriptions:
         words = self.by_words(inner(texts.characters, self.rows.characters.T.tocsr()))
         if self.by_vector is None or texts.vectors is None or self.rows.vectors is None:
             return None, words
-        return self.by_vector(texts.vectors @ self.rows.vectors.T), words
+        labels = vectors.Whole.of(self.rows.vectors)
+        return self.by_vector(vectors.Whole.of(texts.vectors).cosines(labels)), words
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,14 @@ class Calibrated:
         by_name = zero_shot.probability(near, weights)
         mixed = zero_shot.blend(by_model, by_name, self.positives, self.inertia)
         return mixed.astype(np.float32)
+
+
+def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Multiply in double precision, so that the number of rows leaves the result as it is.
+
+    The order of additions depends on it; what that changes is lost when the result is rounded.
+    """
+    return (left.astype(np.float64) @ right.astype(np.float64)).astype(np.float32)
 
 
 class Head:
@@ -180,8 +189,12 @@ class Head:
             )
         else:
             self._turned = self._mixed.T.tocsr()
-        if self._support.vectors is not None and kernel.sharpness == 0:
+        if self._support.vectors is None:
+            return
+        if kernel.sharpness == 0:
             self._vector_weights = self._support.vectors.T @ self._dual
+        else:
+            self._whole = vectors.Whole.of(self._support.vectors)
 
     def predict(self, texts: Sequence[str], vectors: NDArray[np.float32] | None) -> Scores:
         """Score texts.
@@ -238,14 +251,14 @@ class Head:
             alike = inner(mixed, self._turned)
             if rows.vectors is None:
                 kernel.bend(alike)
-            score = alike @ (self._dual * np.float32(kernel.lexical))
+            score = _product(alike, self._dual * np.float32(kernel.lexical))
         if rows.vectors is not None and self._support.vectors is not None and kernel.lexical < 1:
             share = np.float32(1 - kernel.lexical)
             if self._vector_weights is not None:
-                score += share * (rows.vectors @ self._vector_weights)
+                score += share * _product(rows.vectors, self._vector_weights)
             else:
-                bent = kernel.bend(rows.vectors @ self._support.vectors.T)
-                score += share * (bent @ self._dual)
+                bent = kernel.bend(vectors.Whole.of(rows.vectors).cosines(self._whole))
+                score += share * _product(bent, self._dual)
         return score + self._offset
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

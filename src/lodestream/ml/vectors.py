@@ -8,6 +8,7 @@ compares vectors uses unpacked ones, fresh or stored, so both agree to the last 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -88,3 +89,38 @@ def _scales(whole: NDArray[np.int8]) -> NDArray[np.float64]:
         1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0
     )
     return scales
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Vectors as they are packed: whole numbers, and what makes each row one of unit length.
+
+    Attributes
+    ----------
+    numbers : ndarray of float32, shape (n, dim)
+        Whole numbers from -127 to 127.
+    scales : ndarray of float32, shape (n, 1)
+    """
+
+    numbers: NDArray[np.float32]
+    scales: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32]) -> Whole:
+        """Take vectors apart; of those that `unpack` returned nothing is lost."""
+        largest = np.abs(vectors).max(axis=1, initial=0.0, keepdims=True)
+        numbers = np.rint(vectors / np.where(largest > 0, largest, 1) * np.float32(_LARGEST))
+        scales = _scales(numbers.astype(np.int8))[:, None]
+        return cls(numbers, scales.astype(np.float32))
+
+    def cosines(self, others: Whole) -> NDArray[np.float32]:
+        """Return the cosine of each vector with each of others, shape (n, n_others).
+
+        The sums are of whole numbers below 2**24 (up to 1,040 dimensions), which float32 holds
+        exactly: so a result depends on its two vectors alone, and not, as the last bit of a matrix
+        product does, on how many rows are multiplied at once.
+        """
+        exact = self.numbers @ others.numbers.T
+        exact *= self.scales
+        exact *= others.scales.T
+        return exact
