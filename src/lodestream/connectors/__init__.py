@@ -1,0 +1,1 @@
+"""Mailboxes outside: IMAP, Exchange Web Services, Microsoft Graph. Neither database nor API."""
