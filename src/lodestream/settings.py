@@ -76,6 +76,11 @@ class Settings:
     )
     access_log: bool = _setting(False, "Whether every request is logged, not only failures.")
     log_level: str = _setting("info", "Least level that is logged: debug, info, warning, error.")
+    outbound_hosts: str = _setting(
+        "",
+        "Hosts that the server may connect to for its users, as mail servers and sinks, separated "
+        "by commas: names, `*.` and a domain, addresses, networks. Empty: any host.",
+    )
     poison_fetches: int = _setting(
         5,
         "Fetches in a row that begin with the same comment before it is reported as poison.",
