@@ -16,8 +16,8 @@ METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where the server processes of one `lodestream serve` share their metrics; set by it alone."""
 
 
-def _setting(default: Any, meaning: str, unit: str = "") -> Any:
-    return field(default=default, metadata={"meaning": meaning, "unit": unit})
+def _setting(default: Any, meaning: str, unit: str = "", *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"meaning": meaning, "unit": unit})
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,15 @@ class Settings:
         "", "Folder of the installed encoders; `encoders` in the data folder if empty."
     )
     admin_token: str = _setting(
-        "", "Token of the first administrator, for unattended starts; made up if empty."
+        "",
+        "Token of the first administrator, for unattended starts; made up if empty.",
+        secret=True,
+    )
+    secret_key: str = _setting(
+        "",
+        "Key that secrets of integrations and sinks are encrypted with, from `lodestream secret "
+        "new-key`. Several, separated by commas: the first encrypts, each decrypts.",
+        secret=True,
     )
     trusted_proxies: str = _setting(
         "",

@@ -28,8 +28,9 @@ class LearnerProcess(threading.Thread):
     def __init__(self, settings: Settings) -> None:
         super().__init__(name="learner-process", daemon=True)
         self._environment = {**os.environ, **environment_of(settings)}
-        # The token of the administrator is no business of a worker.
-        self._environment.pop("LODESTREAM_ADMIN_TOKEN", None)
+        # The token of the administrator and the key of secrets are no business of a learner.
+        for name in ("LODESTREAM_ADMIN_TOKEN", "LODESTREAM_SECRET_KEY"):
+            self._environment.pop(name, None)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None

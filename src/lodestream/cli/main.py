@@ -16,6 +16,7 @@ from lodestream.cli.doctor import doctor
 from lodestream.cli.encoder import encoder
 from lodestream.cli.options import Commands
 from lodestream.cli.schema import migrate
+from lodestream.cli.secret import secret
 from lodestream.cli.serve import serve
 from lodestream.cli.streams import stream
 from lodestream.cli.transfer import backup, copy, restore
@@ -61,6 +62,7 @@ for _command in (
     export_comments,
     token,
     user,
+    secret,
     backup,
     restore,
     copy,
