@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lodestream.api import attach
+from lodestream.actions import feeding
 from lodestream.store import models
 from lodestream.store.db import Database
 from tests.build import (
@@ -94,7 +94,7 @@ def test_thresholds_hide_labels_but_never_comments(client: Client, dataset_id: s
 def test_a_batch_ends_before_what_would_take_too_long(
     client: Client, dataset_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attach, "MOST_ON_THE_SPOT", 4)
+    monkeypatch.setattr(feeding, "MOST_ON_THE_SPOT", 4)
     make_model_stream(client)
     seen: list[str] = []
     for _ in range(40):

@@ -1,14 +1,8 @@
-"""Predictions beside the comments of a batch.
-
-What is kept ready is joined as it is. What is missing, because a comment has just come, is computed
-on the spot, up to a bound; a batch ends before a comment that would go beyond it. So no comment of
-a stream with a model is ever delivered without its predictions.
-"""
+"""The newer form of predictions beside comments, and what a model knows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -19,66 +13,6 @@ from lodestream.domain.models import Definitions
 from lodestream.domain.predictions import labels_in, thresholds_of
 from lodestream.store import models
 from lodestream.store.attached import Attached
-from lodestream.store.catalogue import StreamPlan
-from lodestream.store.feed import Batch
-
-MOST_ON_THE_SPOT: Final = 128
-"""Most comments of one call whose predictions are computed in it: about half a second's work."""
-
-
-class Labelled(Struct):
-    """A batch with what follows the front of each comment (`domain.predictions`), in order."""
-
-    batch: Batch
-    suffixes: list[bytes]
-
-
-def ready_suffixes(plan: StreamPlan, attached: Attached, batch: Batch) -> list[bytes] | None:
-    """Return what follows each front of a batch, or None if some have yet to be computed."""
-    found = _kept(plan, attached, batch)
-    try:
-        return [found[pos] for pos, _ in batch.rows]
-    except KeyError:
-        return None
-
-
-def labelled(
-    service: Service,
-    plan: StreamPlan,
-    attached: Attached,
-    batch: Batch,
-    *,
-    position: int,
-    max_filtered: int | None,
-) -> Labelled:
-    """Return a batch with its labels; shorter than it was if too many had to be computed.
-
-    Takes as long as the model needs, so it is no work for the event loop.
-    """
-    found = _kept(plan, attached, batch)
-    missing = [pos for pos, _ in batch.rows if pos not in found]
-    if len(missing) > MOST_ON_THE_SPOT:
-        size = [pos for pos, _ in batch.rows].index(missing[MOST_ON_THE_SPOT])
-        batch = plan.feed.read(position, size, max_filtered=max_filtered)
-        missing = [pos for pos, _ in batch.rows if pos not in found]
-    if missing:
-        fronts = dict(batch.rows)
-        found.update(_computed(service, attached, {pos: fronts[pos] for pos in missing}))
-    return Labelled(batch, [found[pos] for pos, _ in batch.rows])
-
-
-def _kept(plan: StreamPlan, attached: Attached, batch: Batch) -> dict[int, bytes]:
-    dense = plan.feed.condition is None
-    return attached.read([pos for pos, _ in batch.rows], dense=dense)
-
-
-def _computed(
-    service: Service, attached: Attached, fronts: Mapping[int, bytes]
-) -> dict[int, bytes]:
-    with service.db.read() as tx:
-        scores = service.predictor.scores_at(tx, attached.model, fronts)
-    suffixes = service.predictor.render(attached.model, attached.shown, list(scores.values()))
-    return dict(zip(scores, suffixes, strict=True))
 
 
 class Confidence(Struct):

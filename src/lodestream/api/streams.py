@@ -9,19 +9,13 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from lodestream.actions import streams as actions
-from lodestream.api.attach import (
-    ModelDefinition,
-    Prediction,
-    definition,
-    labelled,
-    prediction,
-    ready_suffixes,
-)
+from lodestream.actions.feeding import Labelled, labelled, ready_suffixes, without_hidden
+from lodestream.api.attach import ModelDefinition, Prediction, definition, prediction
 from lodestream.api.calls import Call, decode_json, token_digest
 from lodestream.api.http import Reply, Request
 from lodestream.api.service import Service
 from lodestream.domain import access
-from lodestream.domain.comments import comment_of, without_properties
+from lodestream.domain.comments import SEQUENCE_BYTES
 from lodestream.domain.errors import InvalidInput, LodestreamError, NotFound
 from lodestream.domain.filters import canonical_echo, parse_filter
 from lodestream.domain.ids import RESOURCE_NAME
@@ -29,6 +23,7 @@ from lodestream.domain.places import parse_sequence_id, sequence_id
 from lodestream.domain.streams import LabelThreshold, Stream, StreamModel
 from lodestream.domain.times import format_us, now_us, parse_us
 from lodestream.store import streams as store
+from lodestream.store.attached import Attached
 from lodestream.store.catalogue import DatasetName, StreamPlan
 from lodestream.store.feed import Batch
 
@@ -412,9 +407,7 @@ def fetch(call: Call[FetchRequest]) -> Reply:
     suffixes = None
     if plan.attached is not None:
         most = None if call.body.max_filtered is UNSET else call.body.max_filtered
-        found = labelled(
-            call.service, plan, plan.attached, batch, position=position, max_filtered=most
-        )
+        found = _labelled(call.service, plan, plan.attached, batch, position, most)
         batch, suffixes = found.batch, found.suffixes
     return _fetched(call.service, call.request, plan, call.actor, position, batch, suffixes)
 
@@ -456,16 +449,14 @@ def results(call: Call[None]) -> Reply:
     predictions: list[bytes] = [b"null"] * len(batch.rows)
     model = b""
     if plan.attached is not None:
-        found = labelled(
-            call.service, plan, plan.attached, batch, position=position, max_filtered=most
-        )
+        found = _labelled(call.service, plan, plan.attached, batch, position, most)
         batch = found.batch
         predictions = [encode_json(prediction(plan.attached, one)) for one in found.suffixes]
         model = b',"model":%s' % definition(call.service, plan.attached)
     _note(call.service, request, plan, call.actor.username, batch)
     # Front without its last member, then the newer names for the same things.
     ready = b",".join(
-        b'%s,"prediction":%s,"continuation":%s}' % (front[:-_SEQUENCE], said, front[-34:])
+        b'%s,"prediction":%s,"continuation":%s}' % (front[:-SEQUENCE_BYTES], said, front[-34:])
         for front, said in zip(_shown(plan, call.actor, batch), predictions, strict=True)
     )
     return Reply(
@@ -480,7 +471,6 @@ def results(call: Call[None]) -> Reply:
     )
 
 
-_SEQUENCE = len(',"sequence_id":') + 34
 _FETCH_NEEDS = (access.STREAMS_CONSUME, access.VOC_READONLY, access.SOURCES_READ)
 _ADVANCE_NEEDS = (access.STREAMS_CONSUME, access.VOC_READONLY)
 
@@ -518,6 +508,25 @@ def _batch(plan: StreamPlan, position: int, body: FetchRequest) -> Batch:
     return plan.feed.read(position, body.size, max_filtered=most)
 
 
+def _labelled(
+    service: Service,
+    plan: StreamPlan,
+    attached: Attached,
+    batch: Batch,
+    position: int,
+    most: int | None,
+) -> Labelled:
+    return labelled(
+        service.db,
+        service.predictor,
+        plan,
+        attached,
+        batch,
+        position=position,
+        max_filtered=most,
+    )
+
+
 def _fetched(
     service: Service,
     request: Request,
@@ -553,18 +562,7 @@ def _shown(plan: StreamPlan, who: access.Actor, batch: Batch) -> list[bytes]:
     held = access.permissions_in(who, plan.dataset.project_id)
     if access.SOURCES_READ_SENSITIVE in held:
         return fronts
-    return [_without_hidden(plan, front) for front in fronts]
-
-
-_SOURCE_AT = len('{"comment":{"uid":"')
-
-
-def _without_hidden(plan: StreamPlan, front: bytes) -> bytes:
-    hidden = plan.hidden.get(front[_SOURCE_AT : _SOURCE_AT + 16].decode())
-    if hidden is None:
-        return front
-    shown = without_properties(comment_of(front), hidden)
-    return b'{"comment":' + shown + front[-_SEQUENCE:]
+    return [without_hidden(plan, front) for front in fronts]
 
 
 def _end_id(batch: Batch, position: int) -> bytes:

@@ -345,7 +345,8 @@ def _is_shallow(text: bytes, tree: Any) -> bool:
 
 _PREFIX: Final = len('{"comment":')
 _UID: Final = len('{"comment":{"uid":"')
-_SUFFIX: Final = len(',"sequence_id":"') + 32 + 1
+SEQUENCE_BYTES: Final = len(',"sequence_id":"') + 32 + 1
+"""Length of what follows the comment in a front."""
 _TIME: Final = len("2024-01-01T00:00:00.000000Z")
 
 
@@ -396,7 +397,7 @@ class _Named(Struct, gc=False):
 
 def comment_of(front: bytes) -> bytes:
     """Return the comment's JSON object in a front."""
-    return front[_PREFIX:-_SUFFIX]
+    return front[_PREFIX:-SEQUENCE_BYTES]
 
 
 def source_id_of(front: bytes) -> str:
