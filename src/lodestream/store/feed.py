@@ -57,13 +57,13 @@ class Feed:
         self.condition = condition
         self._filtered = condition is not None
         name = db.dialect_name
-        self._range = Prepared(_range_query(), name)
+        self._range = Prepared(_range_query(name), name)
         self._next = Prepared(_next_query(), name)
         self._places = Prepared(_places_query(condition), name)
         self._count = Prepared(_count_query(), name)
         self._skip = Prepared(_skip_query(), name)
         self._tail = Prepared(_tail_query(), name)
-        self._window = Prepared(_window_query(condition), name)
+        self._window = Prepared(_window_query(condition, name), name)
         self._last = Prepared(LAST_POSITION, name)
         if not db.is_sqlite:
             self._merge = Prepared(_merge_query(condition), name)
@@ -252,14 +252,31 @@ def _cut(
     return taken, [places[i][0] for i in at]
 
 
-def _range_query() -> sa.Select[Any]:
+def _range_query(dialect_name: str) -> sa.Select[Any]:
+    return _texts_of(_range_places(), dialect_name)
+
+
+def _range_places() -> sa.Select[Any]:
     return (
-        sa.select(comment.c.pos, comment_text.c.body)
-        .join_from(comment, comment_text, comment_text.c.pos == comment.c.pos)
+        sa.select(comment.c.pos)
         .where(comment.c.source == bindparam("source", type_=_BIG))
         .where(comment.c.pos > bindparam("after", type_=_BIG))
         .order_by(comment.c.pos)
         .limit(bindparam("limit", type_=_BIG))
+    )
+
+
+def _texts_of(places: sa.Select[Any], dialect_name: str) -> sa.Select[Any]:
+    """Return the query of (position, text) of a query of places, in order."""
+    if dialect_name == "sqlite":
+        return places.add_columns(comment_text.c.body).join(
+            comment_text, comment_text.c.pos == comment.c.pos
+        )
+    # Looking up a list of places costs PostgreSQL a third of what a join of the tables does.
+    return (
+        sa.select(comment_text.c.pos, comment_text.c.body)
+        .where(comment_text.c.pos == sa.any_(sa.func.array(places.scalar_subquery())))
+        .order_by(comment_text.c.pos)
     )
 
 
@@ -303,9 +320,9 @@ def _tail_query() -> sa.Select[Any]:
     )
 
 
-def _window_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
-    query = _range_query().where(comment.c.pos <= bindparam("until", type_=_BIG))
-    return query if condition is None else query.where(condition)
+def _window_query(condition: sa.ColumnElement[bool] | None, dialect_name: str) -> sa.Select[Any]:
+    places = _range_places().where(comment.c.pos <= bindparam("until", type_=_BIG))
+    return _texts_of(places if condition is None else places.where(condition), dialect_name)
 
 
 def _places_query(condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
