@@ -39,6 +39,7 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
         limits=Limits(
             body_bytes=settings.max_body_mib << 20,
             upload_bytes=settings.max_upload_mib << 20,
+            file_bytes=settings.max_file_mib << 20,
             # At least one request of the largest size has to find room.
             held_bytes=max(settings.max_held_mib, settings.max_body_mib, settings.max_upload_mib)
             << 20,
@@ -49,6 +50,7 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
         poison_fetches=settings.poison_fetches,
         metrics=Metrics(shared_metrics),
         encoders=encoders_folder(settings),
+        spool=settings.data,
     )
 
 

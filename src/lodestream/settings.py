@@ -65,6 +65,12 @@ class Settings:
     path_prefix: str = _setting("", "Path under which the server is reached, besides the root.")
     max_body_mib: int = _setting(64, "Largest JSON body, also after decompression.", "MiB")
     max_upload_mib: int = _setting(128, "Largest uploaded file.", "MiB")
+    max_file_mib: int = _setting(
+        4096,
+        "Largest file of rows (CSV), also after decompression. It waits on disk, in the data "
+        "folder; up to four of them at once.",
+        "MiB",
+    )
     max_held_mib: int = _setting(
         512,
         "Memory for the bodies, those over 1 MiB, of all requests that one server process handles "

@@ -13,6 +13,7 @@ import itertools
 import logging
 import platform
 import secrets
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +21,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lodestream.api.calls import authenticate, handle
-from lodestream.api.compression import decode_body, encode_body
+from lodestream.api.bodies import Disconnected, Receive, read_body, spool_body
+from lodestream.api.calls import handle
+from lodestream.api.compression import encode_body
 from lodestream.api.errors import error_reply, reply_for
 from lodestream.api.http import JSON_TYPE, Reply, Request
-from lodestream.api.limits import SMALL_BODY, Gate, Hold
+from lodestream.api.limits import Gate
 from lodestream.api.metrics import Metrics
 from lodestream.api.routing import Guard, Route, Router
 from lodestream.api.service import Service
-from lodestream.domain.errors import LodestreamError, TooLarge
+from lodestream.domain.errors import LodestreamError
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _T = TypeVar("_T")
@@ -69,10 +70,9 @@ class App:
         self._access_log = access_log
         self._gate = Gate(service.limits)
         self._on_stop = on_stop
-        # On SQLite one thread writes: a queue in order of arrival, where a lock would be unfair.
-        writers = 1 if service.db.is_sqlite else service.threads
         self._readers = ThreadPoolExecutor(service.threads, thread_name_prefix="read")
-        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="write")
+        # Large files take minutes: they keep no thread from short requests.
+        self._long = ThreadPoolExecutor(_LONG_AT_ONCE, thread_name_prefix="long")
         self._instance = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -135,8 +135,8 @@ class App:
                 _settle_memory()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                self._readers.shutdown()
-                self._writers.shutdown()
+                for pool in (self._long, self._readers, self.service.writers):
+                    pool.shutdown()
                 self._on_stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -214,24 +214,47 @@ class App:
                     client=client[0] if client else "",
                     request_id=request_id,
                 )
-                request.body = await self._body(receive, request, route, hold)
+                if route.spooled:
+                    return await self._answer_spooled(receive, request, route, values)
+                request.body = await read_body(
+                    receive, request, self.service, route, hold, self._in_thread
+                )
                 # SQLite answers small questions faster than a thread would start; a PostgreSQL
                 # server is awaited in a thread.
                 if route.fast is not None and self.service.db.is_sqlite:
                     fast: Reply | None = route.fast(self.service, request, values)
                     if fast is not None:
                         return fast
-                pool = self._writers if route.is_write else self._readers
+                pool = self.service.writers if route.is_write else self._readers
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(
                     pool, _handle, self.service, route, request, values
                 )
         except LodestreamError as error:
             return reply_for(error)
-        except _DisconnectedError:
+        except Disconnected:
             return error_reply(400, "the client went away")
         except Exception:
             return self._bug(request_id, route)
+
+    async def _answer_spooled(
+        self, receive: Receive, request: Request, route: Route, values: tuple[str, ...]
+    ) -> Reply:
+        """Answer a request with a large file: it waits on disk, and its handler has time."""
+        with self._gate.spool():
+            request.spool = await spool_body(
+                receive, request, self.service, route, values, self._in_thread
+            )
+            request.abandoned = threading.Event()
+            work = self._long.submit(_handle_spooled, self.service, route, request, values)
+            try:
+                return await asyncio.wrap_future(work)
+            except asyncio.CancelledError:
+                # The server stops; the handler is to end soon, and closes the file.
+                request.abandoned.set()
+                if work.cancel():
+                    request.spool.close()
+                raise
 
     def _bug(self, request_id: str, route: Route) -> Reply:
         log.exception("bug", extra={"request_id": request_id, "operation": route.operation})
@@ -251,55 +274,8 @@ class App:
         is_public = route.needs.guard is Guard.PUBLIC
         return nullcontext() if is_public else self._gate.admit(headers)
 
-    async def _body(self, receive: Receive, request: Request, route: Route, hold: Hold) -> bytes:
-        """Read a body, decompressed. A large one is taken from callers with a good token only."""
-        limits, headers = self.service.limits, request.headers
-        limit = limits.upload_bytes if route.raw_body else limits.body_bytes
-        encoding = headers.get(b"content-encoding")
-        size = _declared_length(headers)
-        if size > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes")
-        is_checked = False
-        if size > SMALL_BODY or encoding:
-            await self._in_thread(authenticate, self.service, request)
-            is_checked = True
-        hold.grow(size)
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _DisconnectedError
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise TooLarge(f"the body is larger than {limit} bytes")
-            if size > SMALL_BODY and not is_checked:
-                await self._in_thread(authenticate, self.service, request)
-                is_checked = True
-            hold.grow(size)
-            parts.append(part)
-            if not message.get("more_body", False):
-                break
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        if encoding:
-            body = await self._in_thread(_decoded, body, encoding, limit)
-            hold.grow(len(body))
-        return body
-
     async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
-
-
-def _decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
-    return decode_body(body, encoding, limit=limit)
-
-
-def _declared_length(headers: Mapping[bytes, bytes]) -> int:
-    """Return the length that a request declares, or 0."""
-    length = headers.get(b"content-length", b"")
-    # Python refuses to read numbers of thousands of digits.
-    return int(length[:18]) if length.isdigit() else 0
 
 
 def _handle(service: Service, route: Route, request: Request, values: tuple[str, ...]) -> Reply:
@@ -310,10 +286,15 @@ def _handle(service: Service, route: Route, request: Request, values: tuple[str,
         raise RuntimeError("a handler let StopIteration out") from error
 
 
-class _DisconnectedError(Exception):
-    """The client went away before its body was complete."""
+def _handle_spooled(
+    service: Service, route: Route, request: Request, values: tuple[str, ...]
+) -> Reply:
+    assert request.spool is not None
+    with request.spool:
+        return _handle(service, route, request, values)
 
 
+_LONG_AT_ONCE = 2
 _KEPT_BYTES = 16 * 1024 * 1024
 _MOST_ARENAS = 4
 

@@ -64,7 +64,7 @@ def handle(service: Service, route: Route, request: Request, values: tuple[str, 
         fast: Reply | None = route.fast(service, request, values)
         if fast is not None:
             return fast
-    actor, project_id = _authorise(service, route, request, values)
+    actor, project_id = authorise(service, route, request, values)
     body = _decode(service, route, request)
     result = route.handler(Call(service, request, route, actor, values, body, project_id))
     if isinstance(result, Reply):
@@ -103,9 +103,13 @@ def authenticate(service: Service, request: Request) -> Actor:
 _NOBODY = Actor("", "", frozenset(), {})
 
 
-def _authorise(
+def authorise(
     service: Service, route: Route, request: Request, values: tuple[str, ...]
 ) -> tuple[Actor, str]:
+    """Return who calls, and the id of the project that the path names, if its row asks there.
+
+    Raises Unauthenticated, PermissionMissing, NotFound.
+    """
     needs = route.needs
     if needs.guard is Guard.PUBLIC:
         return _NOBODY, ""

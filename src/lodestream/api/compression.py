@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Final
+from collections.abc import Iterator
+from gzip import BadGzipFile, GzipFile
+from typing import Any, BinaryIO, Final
 
 import zstandard
 from isal import igzip
@@ -55,6 +57,43 @@ def decode_body(body: bytes, content_encoding: bytes, *, limit: int) -> bytes:
     except (zlib.error, zstandard.ZstdError, EOFError) as error:
         raise InvalidInput(f"the body is not valid {encoding.decode()}: {error}") from None
     raise InvalidInput(f"unknown content encoding {encoding[:32].decode('latin-1')!r}")
+
+
+def decode_file(body: BinaryIO, content_encoding: bytes, target: BinaryIO, limit: int) -> None:
+    """Decompress a body that lies in a file into another, as `decode_body` does one in memory.
+
+    The target is left at its beginning. Raises TooLarge, InvalidInput.
+    """
+    encoding = content_encoding.strip().lower()
+    try:
+        size = 0
+        for chunk in _chunks_of(body, encoding):
+            size += len(chunk)
+            _check_size(size, limit)
+            target.write(chunk)
+    except (zlib.error, zstandard.ZstdError, EOFError, BadGzipFile) as error:
+        raise InvalidInput(f"the body is not valid {encoding.decode()}: {error}") from None
+    target.seek(0)
+
+
+def _chunks_of(body: BinaryIO, encoding: bytes) -> Iterator[bytes]:
+    if encoding in (b"gzip", b"x-gzip"):
+        with GzipFile(fileobj=body, mode="rb") as unpacked:
+            while chunk := unpacked.read(_CHUNK):
+                yield chunk
+    elif encoding == b"deflate":
+        machine = zlib.decompressobj(15)
+        while chunk := body.read(_WINDOW):
+            yield machine.decompress(chunk)
+        if not machine.eof:
+            raise EOFError("it ends too early")
+    elif encoding == b"zstd":
+        zstd = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        with zstd.stream_reader(body, read_across_frames=True, closefd=False) as reader:
+            while chunk := reader.read(_CHUNK):
+                yield chunk
+    else:
+        raise InvalidInput(f"unknown content encoding {encoding[:32].decode('latin-1')!r}")
 
 
 def _inflate(body: bytes, window_bits: int, limit: int) -> bytes:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
 
 from lodestream.actions import csv_files as actions
+from lodestream.actions import ingest
+from lodestream.actions.ingest import Counts
 from lodestream.api.calls import Call
 from lodestream.api.comments import count_ingested
 from lodestream.api.http import Request
+from lodestream.api.multipart import spooled_file
 from lodestream.api.sources import named_source
 from lodestream.domain import access
-from lodestream.domain.csv import DELIMITERS, ENCODINGS, sniff
+from lodestream.domain.comments import Incoming
 from lodestream.domain.errors import InvalidInput, PermissionMissing
+from lodestream.formats.columns import SINGLE, Wanted
+from lodestream.formats.delimited import DELIMITERS, ENCODINGS
+from lodestream.formats.tables import open_delimited
 
 SNIFF_RULE: Final = "`sources-add-comments` in some project"
-SINGLE: Final = ("id", "timestamp", "message", "subject", "from", "to", "cc", "thread_id")
 
 
 class SniffReply(Struct):
@@ -62,11 +70,13 @@ def sniff_csv(call: Call[None]) -> SniffReply:
     if where is not None and not where:
         raise PermissionMissing(access.SOURCES_ADD_COMMENTS)
     request = call.request
-    found = sniff(request.body, encoding=_encoding(request), delimiter=_delimiter(request))
+    with spooled_file(request) as file:
+        table = open_delimited(file, encoding=_encoding(request), delimiter=_delimiter(request))
+    found = table.guess
     return SniffReply(
         found.columns,
-        found.encoding,
-        found.delimiter,
+        table.encoding,
+        table.delimiter,
         found.has_header,
         dict(found.roles),
         found.timestamp_formats,
@@ -81,14 +91,23 @@ def sync_csv(call: Call[None]) -> SyncCsvReply:
     """
     request = call.request
     source = named_source(call)
-    report = actions.sync_csv(
-        call.service.db,
-        actor_id=call.actor.user_id,
-        source=source,
-        content=request.body,
-        wanted=_wanted(request),
-        salt=call.service.catalogue.salt(),
-    )
+
+    def store(batch: Sequence[Incoming]) -> Future[Counts]:
+        request.require_wanted()
+        # In line with all other writes, so that none waits for more than a batch of this file.
+        sync = partial(ingest.sync_comments, call.service.db, actor_id=call.actor.user_id)
+        return call.service.in_turn(partial(sync, source=source, batch=batch))
+
+    with spooled_file(request) as file:
+        report = actions.sync_csv(
+            source=source,
+            file=file,
+            encoding=_encoding(request),
+            delimiter=_delimiter(request),
+            wanted=_wanted(request),
+            salt=call.service.catalogue.salt(),
+            store=store,
+        )
     counts = report.counts
     count_ingested(call, counts)
     return SyncCsvReply(
@@ -103,15 +122,13 @@ def sync_csv(call: Call[None]) -> SyncCsvReply:
     )
 
 
-def _wanted(request: Request) -> actions.Wanted:
+def _wanted(request: Request) -> Wanted:
     single: dict[str, str] = {}
     for role in SINGLE:
         name = request.query(role)
         if name:
             single[role] = name
-    return actions.Wanted(
-        encoding=_encoding(request),
-        delimiter=_delimiter(request),
+    return Wanted(
         timestamp_format=request.query("timestamp_format") or None,
         single=single,
         string_properties=tuple(request.query_all("string_property")),

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
-from lodestream.domain.errors import InvalidInput
+from lodestream.domain.errors import InvalidInput, Unavailable
 
 JSON_TYPE: Final = b"application/json"
 
 
 class Request:
-    """One HTTP request, its body read whole. Header names are lower case."""
+    """One HTTP request, its body read whole. Header names are lower case.
 
-    __slots__ = ("_query", "body", "client", "headers", "id", "method", "path", "query_string")
+    Of a route that takes large files, the body is in `spool` instead, decompressed; it is closed
+    when the request is over.
+    """
+
+    __slots__ = (
+        "_query",
+        "abandoned",
+        "body",
+        "client",
+        "headers",
+        "id",
+        "method",
+        "path",
+        "query_string",
+        "spool",
+    )
 
     def __init__(
         self,
@@ -36,7 +52,14 @@ class Request:
         self.body = body
         self.client = client
         self.id = request_id
+        self.spool: BinaryIO | None = None
+        self.abandoned: threading.Event | None = None  # set when nobody waits for the reply
         self._query: dict[str, list[str]] | None = None
+
+    def require_wanted(self) -> None:
+        """Raise Unavailable if the server is about to stop and does not wait for this request."""
+        if self.abandoned is not None and self.abandoned.is_set():
+            raise Unavailable("the server stops; send the file again")
 
     def query_all(self, name: str) -> list[str]:
         """Return every value of a query parameter, in order.

@@ -14,6 +14,8 @@ from lodestream.domain.errors import Busy, Unauthenticated
 
 SMALL_BODY: Final = 1 << 20
 """Bodies up to this size are taken in without a question; see `Hold` and `App`."""
+MOST_SPOOLED: Final = 4
+"""How many large files may wait on disk at once."""
 _MOST_BUCKETS: Final = 10_000
 
 
@@ -24,6 +26,7 @@ class Gate:
         self._limits = limits
         self._inside = 0
         self._held_bytes = 0
+        self._spooled = 0
         # Token → (allowance, when); the one that was used last stands last.
         self._buckets: dict[bytes, tuple[float, float]] = {}
 
@@ -48,6 +51,17 @@ class Gate:
             yield hold
         finally:
             self._held_bytes -= hold.size_bytes
+
+    @contextlib.contextmanager
+    def spool(self) -> Iterator[None]:
+        """Count a file on disk for as long as the context lasts. Raises Busy beyond a few."""
+        if self._spooled >= MOST_SPOOLED:
+            raise Busy("too many large files at once; try again", retry_after_s=10)
+        self._spooled += 1
+        try:
+            yield
+        finally:
+            self._spooled -= 1
 
     def take(self, more_bytes: int) -> None:
         """Count memory of bodies. Raises Busy, having counted nothing, if that is too much."""

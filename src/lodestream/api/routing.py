@@ -74,6 +74,7 @@ class Route:
     body_optional: bool = False
     checks_json: bool = False  # the handler itself checks the JSON that it passes on as text
     raw_body: str | None = None  # content type of a body that is not JSON
+    spooled: bool = False  # the body waits on disk, and the handler may take long
     writes: bool | None = None
     fast: Callable[..., Any] | None = None
     reply_type: str = "application/json"

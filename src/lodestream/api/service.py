@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +30,7 @@ class Limits:
 
     body_bytes: int = 64 << 20
     upload_bytes: int = 128 << 20
+    file_bytes: int = 4096 << 20  # files of rows, which wait on disk
     concurrent_requests: int = 256
     held_bytes: int = 512 << 20  # bodies over 1 MiB, all together
     requests_per_s: float = 0.0  # for each token; 0: no bound
@@ -44,6 +47,7 @@ class Service:
     poison_fetches: int = 5
     metrics: Metrics = field(default_factory=Metrics)
     encoders: Path = Path("encoders")  # folder of the installed encoders
+    spool: Path | None = None  # where large uploads wait; the system's folder if None
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.db)
@@ -54,7 +58,15 @@ class Service:
         self.predictor = Predictor(self.db, self.encoders)
         self.advance: Prepared = advance_statement(self.db.dialect_name)
         self.position: Prepared = position_statement(self.db.dialect_name)
+        # On SQLite one thread writes: a queue in order of arrival, where a lock would be unfair.
+        self.writers = ThreadPoolExecutor(
+            1 if self.db.is_sqlite else self.threads, thread_name_prefix="write"
+        )
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+
+    def in_turn(self, work: Callable[[], _T]) -> Future[_T]:
+        """Begin a write, in line with those of all other requests."""
+        return self.writers.submit(work)
 
     def decoder(self, kind: type[_T]) -> msgspec.json.Decoder[_T]:
         """Return the decoder of a struct, made once."""

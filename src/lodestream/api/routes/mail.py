@@ -15,6 +15,7 @@ from lodestream.api.routing import (
     needs_rule,
 )
 from lodestream.domain import access as a
+from lodestream.formats.columns import SINGLE
 
 _V1 = "/api/v1"
 _PRIVATE = "/api/_private"
@@ -240,6 +241,7 @@ CSV = (
         csv.sniff_csv,
         needs_rule(csv.SNIFF_RULE, a.SOURCES_ADD_COMMENTS),
         raw_body="application/octet-stream",
+        spooled=True,
         reply=csv.SniffReply,
         query=(Query("encoding"), Query("delimiter")),
         writes=False,
@@ -252,9 +254,10 @@ CSV = (
         csv.sync_csv,
         needs_project(a.SOURCES_ADMIN, a.SOURCES_ADD_COMMENTS),
         raw_body="application/octet-stream",
+        spooled=True,
         reply=csv.SyncCsvReply,
         query=(
-            *(Query(name) for name in csv.SINGLE),
+            *(Query(name) for name in SINGLE),
             Query("string_property", repeated=True),
             Query("number_property", repeated=True),
             Query("timestamp_format"),

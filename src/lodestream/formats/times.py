@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import islice, product
 from typing import Final
 
@@ -31,6 +32,7 @@ FORMATS: Final = (
 
 _UNIX: Final = re.compile(r"\d{9,10}(?:\.\d{1,6})?")
 _UNIX_MS: Final = re.compile(r"\d{12,13}")
+_FIRST_YEAR: Final = 1400  # as `parse_us` has it
 _SHARE: Final = 0.5
 _LOOKED_AT: Final = 200
 _PATIENCE: Final = 10
@@ -52,14 +54,57 @@ def read_time(text: str, pattern: str) -> str | None:
             return format_us(round(float(text) * 1e6)) if _UNIX.fullmatch(text) else None
         elif pattern == "unix_ms":
             return format_us(int(text) * 1000) if _UNIX_MS.fullmatch(text) else None
+        elif (digits := _digits(pattern)) is not None:
+            moment = _from_digits(digits, text)
         else:
             moment = datetime.strptime(text, pattern)  # noqa: DTZ007 (the zone is set below)
         if moment is None:
             return None
         moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        return format_us(parse_us(moment.isoformat()))
+        if moment.year < _FIRST_YEAR:
+            return None
+        return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
     except (ValueError, TypeError, IndexError, OverflowError, re.error):
         return None
+
+
+_FIELDS: Final = {
+    "d": r"(?P<day>3[01]|[12]\d|0[1-9]|[1-9]| [1-9])",
+    "m": r"(?P<month>1[0-2]|0[1-9]|[1-9])",
+    "Y": r"(?P<year>\d{4})",
+    "y": r"(?P<short_year>\d{2})",
+    "H": r"(?P<hour>2[0-3]|[01]\d|\d)",
+    "M": r"(?P<minute>[0-5]\d|\d)",
+    "S": r"(?P<second>[0-5]\d|\d)",
+}
+
+
+@lru_cache(maxsize=256)
+def _digits(pattern: str) -> re.Pattern[str] | None:
+    """Return the expression of a pattern that has numbers alone, which `strptime` reads slowly."""
+    parts = re.split("%(.)", pattern)
+    fields = parts[1::2]
+    if not set(fields) <= set(_FIELDS) or len(set(fields)) < len(fields):
+        return None
+    if not {"d", "m"} <= set(fields) or not set(fields) & {"Y", "y"} or {"Y", "y"} <= set(fields):
+        return None
+    if any(re.search(r"[%\w]", text) for text in parts[::2]):
+        return None
+    literals = [re.sub(r"\\? +", r"\\s+", re.escape(text)) for text in parts[::2]]
+    found = [literals[0]]
+    for name, text in zip(fields, literals[1:], strict=True):
+        found += [_FIELDS[name], text]
+    return re.compile("".join(found), re.ASCII)
+
+
+def _from_digits(digits: re.Pattern[str], text: str) -> datetime | None:
+    match = digits.fullmatch(text)
+    if match is None:
+        return None
+    found = {name: int(value) for name, value in match.groupdict().items()}
+    if (short := found.pop("short_year", None)) is not None:
+        found["year"] = short + (2000 if short < 69 else 1900)
+    return datetime(**found, tzinfo=UTC)
 
 
 def guess_formats(values: Iterable[str]) -> list[str]:

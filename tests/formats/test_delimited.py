@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lodestream.domain.csv import (
-    SAMPLE_BYTES,
-    Columns,
-    Row,
-    RowReader,
-    read_rows,
-    sniff,
-    sniff_encoding,
-)
-from lodestream.domain.csv_times import guess_formats, narrowed, read_time
 from lodestream.domain.errors import InvalidInput, LodestreamError, Unprocessable
+from lodestream.domain.times import format_us, parse_us
+from lodestream.formats import delimited
+from lodestream.formats.columns import Columns
+from lodestream.formats.delimited import SAMPLE_BYTES, Row
+from lodestream.formats.rows import RowReader
+from lodestream.formats.tables import Table, open_delimited
+from lodestream.formats.times import FORMATS, guess_formats, narrowed, read_time
+
+
+def sniff(content: bytes) -> Table:
+    return open_delimited(io.BytesIO(content))
+
+
+def roles(content: bytes) -> dict[str, str]:
+    return dict(sniff(content).guess.roles)
+
+
+def sniff_encoding(content: bytes) -> str:
+    return delimited.sniff_encoding(io.BytesIO(content))
+
+
+def read_rows(content: bytes, encoding: str, delimiter: str) -> Iterator[Row]:
+    return delimited.read_rows(io.BytesIO(content), encoding, delimiter)
+
 
 TABLE = "id;date;text;stars\r\n1;09/01/2020;Zu teuer, für mich;5\r\n2;31/01/2020;Schön;4\r\n"
 
@@ -40,8 +56,8 @@ def test_encoding_and_delimiter_are_told(codec: str, name: str) -> None:
     content = TABLE.encode(codec)
     found = sniff(content)
     assert (found.encoding, found.delimiter) == (name, ";")
-    assert found.columns == ["id", "date", "text", "stars"]
-    assert found.has_header
+    assert found.guess.columns == ["id", "date", "text", "stars"]
+    assert found.guess.has_header
     assert [row.cells[2] for row in read_rows(content, found.encoding, ";")][1:] == [
         "Zu teuer, für mich",
         "Schön",
@@ -73,15 +89,15 @@ def test_the_beginning_of_a_large_file_is_enough(codec: str) -> None:
     content = text.encode(codec)
     assert len(content) > SAMPLE_BYTES
     found = sniff(content)
-    assert found.columns == ["id", "date", "text"]
-    assert found.roles == {"id": "id", "date": "timestamp", "text": "message"}
-    assert found.timestamp_formats == ["iso"]
+    assert found.guess.columns == ["id", "date", "text"]
+    assert found.guess.roles == {"id": "id", "date": "timestamp", "text": "message"}
+    assert found.guess.timestamp_formats == ["iso"]
 
 
 def test_columns_are_known_by_their_names() -> None:
     header = "Comment ID,Created_At,Verbatim,Subject,From,To,CC,Thread ID,Team,NPS,Zip"
     content = f"{header}\na1,2020-01-09,Hello,S,f,t,c,th,Red,7,01234\n"
-    assert sniff(content.encode()).roles == {
+    assert roles(content.encode()) == {
         "Comment ID": "id",
         "Created_At": "timestamp",
         "Verbatim": "message",
@@ -98,12 +114,11 @@ def test_columns_are_known_by_their_names() -> None:
 
 def test_columns_are_known_by_their_values() -> None:
     content = b"a,b,c\nx1,2020-01-09 10:00,It was very good\nx2,2020-01-10 11:00,So so\n"
-    roles = {"a": "id", "b": "timestamp", "c": "message"}
-    assert sniff(content).roles == roles
+    assert roles(content) == {"a": "id", "b": "timestamp", "c": "message"}
 
 
 def test_a_file_without_a_header_is_told() -> None:
-    assert not sniff(b"1,2020-01-09,text\n2,2020-01-10,more\n").has_header
+    assert not sniff(b"1,2020-01-09,text\n2,2020-01-10,more\n").guess.has_header
     with pytest.raises(Unprocessable):
         sniff(b"")
 
@@ -136,6 +151,31 @@ def test_a_wrong_encoding_is_a_refusal() -> None:
 )
 def test_formats_of_times_are_told(text: str, pattern: str) -> None:
     assert narrowed(guess_formats([text]), [text]) == [pattern]
+
+
+_PATTERNS = [one for one in FORMATS if one.startswith("%") and "%b" not in one and "%B" not in one]
+
+
+@given(
+    st.sampled_from(_PATTERNS),
+    st.datetimes(min_value=datetime(1500, 1, 1)),  # noqa: DTZ001
+    st.text("0123456789/.:- ,", max_size=3),
+)
+def test_times_of_digits_are_read_as_strptime_does(
+    pattern: str, when: datetime, noise: str
+) -> None:
+    written = when.replace(tzinfo=UTC).strftime(pattern)
+    for text in (written, written + noise, noise + written, written.replace("0", "")):
+        try:
+            moment = datetime.strptime(text, pattern)  # noqa: DTZ007
+        except ValueError:
+            expected = None
+        else:
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            expected = None
+            if moment.year >= 1400:
+                expected = format_us(parse_us(moment.isoformat()))
+        assert read_time(text, pattern) == expected, (text, pattern)
 
 
 def test_what_is_no_time_has_no_format() -> None:
@@ -211,4 +251,4 @@ def test_any_bytes_are_sniffed_or_refused(content: bytes) -> None:
     except LodestreamError:
         pass
     else:
-        assert found.columns is not None
+        assert found.guess.columns is not None
