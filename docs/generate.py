@@ -36,7 +36,8 @@ def cli_page() -> str:
         "<!-- Made by docs/generate.py from the commands themselves. -->",
         "",
         "Settings in the environment, such as `LODESTREAM_DATA`, hold for every command that has "
-        "the option; the option wins.",
+        "the option; the option wins. How to say which server is meant, and what output looks "
+        "like, is told in [Use the command line](../howto/cli.md).",
         "",
     ]
     for context in _contexts(_context(lodestream, "lodestream", None)):
@@ -54,8 +55,9 @@ def _context(command: click.Command, name: str, parent: click.Context | None) ->
 def _contexts(context: click.Context) -> Iterator[click.Context]:
     yield context
     if isinstance(context.command, click.Group):
-        for name, command in sorted(context.command.commands.items()):
-            if not command.hidden:
+        for name in context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            if command is not None and not command.hidden:
                 yield from _contexts(_context(command, name, context))
 
 

@@ -33,6 +33,8 @@ def environment(port: int, **more: str) -> dict[str, str]:
     path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
     ours = {"PATH": path, "LODESTREAM_PORT": str(port), "LODESTREAM_LEARNING": "false"}
     ours["PIP_NO_INDEX"] = "1"
+    # Contexts of whoever runs the tests must not lead commands elsewhere.
+    ours["LODESTREAM_CONTEXTS_FILE"] = "contexts.json"
     return {**inherited, **ours, **more}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +17,19 @@ from click.testing import CliRunner, Result
 from lodestream.cli.main import main
 from lodestream.store.dialect import database_url
 from tests.processes import ServerProcess, environment, free_port
+
+
+def objects(text: str) -> list[Any]:
+    """Return what `--json` printed: one object on each line."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def no_contexts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where contexts are kept: not where those of whoever runs the tests are."""
+    file = tmp_path / "own" / "contexts.json"
+    monkeypatch.setenv("LODESTREAM_CONTEXTS_FILE", str(file))
+    return file
 
 
 @dataclass(frozen=True)

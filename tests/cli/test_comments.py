@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lodestream.cli import comments as module
-from lodestream.cli.http import Server
+from lodestream.client import Client
 from tests.cli.conftest import Demo
 
 FROM = ("--source", "demo/guest-messages")
@@ -20,7 +20,7 @@ FROM = ("--source", "demo/guest-messages")
 def into(demo: Demo, request: pytest.FixtureRequest) -> tuple[str, str]:
     """A new source of its own."""
     name = f"s{abs(hash(request.node.name))}"
-    server = Server(demo.url, demo.token)
+    server = Client(demo.url, demo.token)
     server.call("PUT", f"/api/v1/sources/demo/{name}", {"source": {}})
     server.close()
     return ("--source", f"demo/{name}")
@@ -127,7 +127,7 @@ FORM = [{"name": "sum", "kind": "amount"}]
 def make_dataset(demo: Demo, source: tuple[str, str]) -> str:
     """A new dataset of a source, with an extraction field; return its full name."""
     name = f"demo/{source[1].partition('/')[2]}"
-    server = Server(demo.url, demo.token)
+    server = Client(demo.url, demo.token)
     source_id = server.call("GET", f"/api/v1/sources/{source[1]}")["source"]["id"]
     types = [{"name": "amount", "title": "", "inherits_from": [], "trainable": False}]
     definition = {
@@ -176,7 +176,7 @@ def test_annotations_go_out_and_come_in_with_the_comments(
     assert (entity["name"], entity["spans"][0]["char_start"]) == ("amount", 2)
     assert set(found["d"]) == {"comment"}
 
-    server = Server(demo.url, demo.token)
+    server = Client(demo.url, demo.token)
     server.call("PUT", f"/api/v1/sources/{into[1]}-again", {"source": {}})
     server.close()
     again = ("--source", f"{into[1]}-again")

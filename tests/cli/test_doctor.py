@@ -18,7 +18,7 @@ from lodestream.domain.places import TIE_BITS
 from lodestream.store import jobs
 from lodestream.store.db import Database
 from lodestream.store.tables import counter
-from tests.cli.conftest import Demo
+from tests.cli.conftest import Demo, objects
 from tests.processes import free_port
 
 
@@ -28,7 +28,7 @@ def examine(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
         given += ["--port", str(free_port())]
     result = CliRunner().invoke(main, given)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, {one["name"]: one for one in json.loads(result.stdout)}
+    return result.exit_code, {one["name"]: one for one in objects(result.stdout)}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from lodestream.cli import encoder as command
 from lodestream.cli.main import main
 from lodestream.ml.encoder_install import install
 from lodestream.ml.encoder_recipes import RECIPES
+from tests.cli.conftest import objects
 from tests.ml.tiny_bert import make_bert, make_recipe, published, write_files
 
 
@@ -41,7 +41,7 @@ def test_list(data: Path) -> None:
 
 
 def test_list_as_json(data: Path) -> None:
-    (row,) = json.loads(run("list", "--json", "--data", str(data)).stdout)
+    (row,) = objects(run("list", "--json", "--data", str(data)).stdout)
     assert row["name"] == "minilm"
     assert row["space"].startswith("minilm-")
     assert row["static"].startswith("static-")
@@ -51,7 +51,7 @@ def test_list_as_json(data: Path) -> None:
 
 def test_list_of_nothing_tells_what_to_do(tmp_path: Path) -> None:
     assert "no encoder is installed" in run("list", "--data", str(tmp_path)).stdout
-    assert json.loads(run("list", "--json", "--data", str(tmp_path)).stdout) == []
+    assert objects(run("list", "--json", "--data", str(tmp_path)).stdout) == []
 
 
 def test_what_is_installed_is_not_installed_again(data: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 
 from lodestream.cli.logs import JsonFormatter, log_config
 from lodestream.cli.main import main
+from lodestream.cli.options import Commands, Deferred
 from lodestream.settings import Settings, environment_of, read_settings
 
 
@@ -44,6 +46,47 @@ def test_every_command_that_lists_can_print_json() -> None:
     for path in EVERY:
         if path[-1] in ("list", "status", "doctor", "verify", "migrate"):
             assert "--json" in CliRunner().invoke(main, [*path, "--help"]).stdout, path
+
+
+def test_a_deferred_command_has_the_summary_of_its_own_help() -> None:
+    def deferred(group: click.Group) -> Iterator[tuple[str, Deferred]]:
+        context = click.Context(group)
+        if isinstance(group, Commands):
+            yield from group.deferred.items()
+        for name in group.list_commands(context):
+            found = group.get_command(context, name)
+            if isinstance(found, click.Group):
+                yield from deferred(found)
+
+    found = list(deferred(main))
+    assert len(found) > 10
+    for name, one in found:
+        whole = one.load().get_short_help_str(1000)
+        assert one.summary.rstrip(".") == whole.rstrip("."), name
+
+
+_IMPORTED = """
+import sys
+from lodestream.cli.main import main
+try:
+    main(["stream", "status", "a/b", "--url", "http://127.0.0.1:1"])
+except SystemExit as error:
+    print(error.code, *sorted({one.partition(".")[0] for one in sys.modules}))
+    print(*(one for one in sys.modules if one.startswith("lodestream.")))
+"""
+
+
+def test_a_command_over_http_imports_no_library_of_the_server() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORTED], capture_output=True, text=True, check=True
+    )
+    code, *libraries = done.stdout.splitlines()[0].split()
+    assert code == "3"
+    assert "msgspec" in libraries
+    heavy = {"alembic", "asyncio", "numpy", "onnxruntime", "psycopg", "sqlalchemy", "uvicorn"}
+    assert heavy.isdisjoint(libraries)
+    rooms = {one.split(".")[1] for one in done.stdout.splitlines()[1].split()}
+    assert rooms == {"cli", "client", "domain"}
 
 
 def test_an_unknown_command_is_called_wrongly() -> None:

@@ -17,7 +17,7 @@ from lodestream.cli.main import main
 from lodestream.store.db import Database
 from lodestream.store.dialect import sqlite_url
 from lodestream.store.tables import comment_text
-from tests.cli.conftest import Demo
+from tests.cli.conftest import Demo, objects
 from tests.processes import SCRIPTS
 
 START = ("--to", "2000-01-01T00:00:00Z")
@@ -37,7 +37,7 @@ def test_the_status_is_a_table_or_json(demo: Demo) -> None:
     table = demo.ok("stream", "status", "demo/hotel").splitlines()
     assert table[0].split()[:3] == ["NAME", "STATE", "UNREAD"]
     assert re.match(r"all +\w+ +240 ", table[1])
-    (one,) = json.loads(demo.ok("stream", "status", "demo/hotel", "--json"))
+    (one,) = objects(demo.ok("stream", "status", "demo/hotel", "--json"))
     assert (one["name"], one["unread"], one["unread_is_exact"]) == ("all", 240, True)
 
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from lodestream.cli.users import token, user
 from lodestream.store import accounts
 from lodestream.store.db import Database
+from tests.cli.conftest import objects
 from tests.client import Client
 from tests.conftest import make_project
 
@@ -34,7 +35,7 @@ def run(db: Database, db_url: str) -> Run:
 
 
 def _user(run: Run, name: str) -> dict[str, Any]:
-    return {one["username"]: one for one in json.loads(run(user, "list", "--json").stdout)}[name]
+    return {one["username"]: one for one in objects(run(user, "list", "--json").stdout)}[name]
 
 
 def test_a_created_user_is_listed(run: Run) -> None:
@@ -75,11 +76,11 @@ def test_tokens_are_listed_without_secrets(run: Run) -> None:
     secret = run(token, "create", "--user", "ada", "--label", "laptop").stdout.strip()
     run(token, "create", "--user", "bob")
     result = run(token, "list", "--json")
-    listed = {one["user"]: one for one in json.loads(result.stdout)}
+    listed = {one["user"]: one for one in objects(result.stdout)}
     assert listed["ada"]["label"] == "laptop"
     assert set(listed) == {"ada", "bob"}
     assert secret not in result.output
-    only = json.loads(run(token, "list", "--user", "bob", "--json").stdout)
+    only = objects(run(token, "list", "--user", "bob", "--json").stdout)
     assert [one["user"] for one in only] == ["bob"]
     assert "laptop" in run(token, "list").stdout
 
@@ -109,8 +110,8 @@ def test_a_deleted_user_and_the_tokens_are_gone(run: Run) -> None:
     run(user, "create", "ada", "ada@example.com")
     run(token, "create", "--user", "ada")
     run(user, "delete", "ada")
-    assert json.loads(run(user, "list", "--json").stdout) == []
-    assert json.loads(run(token, "list", "--json").stdout) == []
+    assert objects(run(user, "list", "--json").stdout) == []
+    assert objects(run(token, "list", "--json").stdout) == []
 
 
 @pytest.mark.parametrize(
@@ -136,4 +137,4 @@ def test_a_refusal_is_one_line_and_a_failing_exit_code(
     result = run(group, *words, ok=False)
     assert message in result.stderr
     assert "Traceback" not in result.output
-    assert json.loads(run(user, "list", "--json").stdout) == []
+    assert objects(run(user, "list", "--json").stdout) == []

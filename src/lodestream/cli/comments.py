@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import io
 import json
-import sys
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Any, Final
 from urllib.parse import quote, urlencode
 
 import click
 
-from lodestream.cli.http import Refused, Server, full_name, rate, server_options
-from lodestream.cli.options import Failed
+from lodestream.cli.options import Failed, progress_option
+from lodestream.cli.output import Progress
+from lodestream.cli.remote import (
+    DATASET,
+    SOURCE,
+    dataset_name,
+    find_source,
+    named,
+    server_options,
+    source_name,
+)
+from lodestream.client import Client, ClientError, Refused
+from lodestream.client.calls import full_name
 
 BATCH: Final = 1024
 PAGE: Final = 256
 LARGEST_BATCH_BYTES: Final = 16 << 20
-_SHOWN_EVERY_S: Final = 0.2
 
 # What the server adds to a comment; it is not accepted back.
 _ADDED: Final = (
@@ -57,10 +64,10 @@ class _Line:
 
 
 @click.command("import")
-@click.option("--source", metavar="PROJECT/SOURCE", required=True, help="Where the comments go.")
+@click.option("--source", type=SOURCE, required=True, help="Where the comments go.")
 @click.option(
     "--dataset",
-    metavar="PROJECT/DATASET",
+    type=DATASET,
     help="Where the annotations go that the lines have; without it they are left out.",
 )
 @click.option(
@@ -69,9 +76,15 @@ class _Line:
     help="Go on with the next lines when some are refused; exit code 1 in the end.",
 )
 @click.argument("file", type=click.File("rb"))
+@progress_option
 @server_options
 def import_comments(
-    source: str, dataset: str | None, resume_on_error: bool, file: IO[bytes], url: str, token: str
+    client: Client,
+    source: str,
+    dataset: str | None,
+    resume_on_error: bool,
+    file: IO[bytes],
+    no_progress: bool,
 ) -> None:
     """Store the comments in FILE (- reads standard input), overwriting those with the same id.
 
@@ -79,38 +92,46 @@ def import_comments(
     that is refused the import ends and names it; import again when it is corrected: what is stored
     already counts as unchanged.
     """
-    named = full_name(source, what="source")
-    path = f"/api/v1/sources/{named}/sync"
-    labelling = None if dataset is None else _labellings(dataset)
-    bar = _Bar(_size_of(file), "import")
+    found = find_source(client, source)
+    path = f"/api/v1/sources/{full_name(named(found))}/sync"
+    where = None
+    if dataset is not None:
+        where = f"{_labellings(dataset_name(client, dataset))}/{found['id']}."
     sums = dict.fromkeys(_RESULTS, 0)
-    refused = 0
-    with closing(Server(url, token)) as server:
+    bar = _Bar(_size_of(file), shown=not no_progress)
+    with bar:
         try:
-            source_id = ""
-            if labelling is not None:
-                source_id = server.call("GET", f"/api/v1/sources/{named}")["source"]["id"]
             for batch in _batches(_lines(file, bar, resume_on_error=resume_on_error)):
-                refused += _store(server, path, batch, sums, bar, resume_on_error=resume_on_error)
-                if labelling is not None:
-                    where = f"{labelling}/{source_id}."
-                    refused += _annotate(server, where, batch, bar, resume_on_error=resume_on_error)
-        except click.ClickException:
+                _store(client, path, batch, sums, bar, resume_on_error=resume_on_error)
+                if where is not None:
+                    _annotate(client, where, batch, bar, resume_on_error=resume_on_error)
+        except (click.ClickException, ClientError):
             bar.finish()
             bar.say(f"{sum(sums.values())} comments were stored before:")
             raise
-    refused += bar.refused
-    bar.finish()
     said = ", ".join(f"{sums[name]} {name}" for name in _RESULTS)
-    click.echo(said + (f", {refused} refused" if refused else ""))
-    if refused:
-        raise Failed(f"{refused} lines were refused")
+    click.echo(said + (f", {bar.refused} refused" if bar.refused else ""))
+    if bar.refused:
+        raise Failed(f"{bar.refused} lines were refused")
+
+
+class _Bar(Progress):
+    """How far an import is, in bytes of the file, and how many lines were refused."""
+
+    def __init__(self, size: int | None, *, shown: bool) -> None:
+        super().__init__("import", "comments", total=size, shown=shown)
+        self.refused = 0
+
+    def refuse(self, problem: str) -> None:
+        """Tell of a line that does not go in."""
+        self.refused += 1
+        self.say(problem)
 
 
 def _lines(file: IO[bytes], bar: _Bar, *, resume_on_error: bool) -> Iterator[_Line]:
     for number, text in enumerate(file, 1):
         if not text.strip():
-            bar.read(len(text))
+            bar.advance(0, step=len(text))
             continue
         try:
             found = json.loads(text)
@@ -122,7 +143,7 @@ def _lines(file: IO[bytes], bar: _Bar, *, resume_on_error: bool) -> Iterator[_Li
             if not resume_on_error:
                 raise Failed(problem) from None
             bar.refuse(problem)
-            bar.read(len(text))
+            bar.advance(0, step=len(text))
             continue
         for name in _ADDED:
             comment.pop(name, None)
@@ -145,23 +166,22 @@ def _batches(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
 
 
 def _store(
-    server: Server,
+    client: Client,
     path: str,
     batch: list[_Line],
     sums: dict[str, int],
     bar: _Bar,
     *,
     resume_on_error: bool,
-) -> int:
-    """Store a batch; return how many of its lines were refused.
-
-    A refused batch is halved until the lines at fault stand alone.
-    """
-    waiting, refused = [batch], 0
+) -> None:
+    """Store a batch. One that is refused is halved until the lines at fault stand alone."""
+    waiting = [batch]
     while waiting:
         part = waiting.pop()
         try:
-            reply = server.call("POST", path, {"comments": [line.comment for line in part]})
+            body = {"comments": [line.comment for line in part]}
+            # Sending the same comments again changes nothing.
+            reply = client.call("POST", path, body, idempotent=True)
         except Refused as error:
             # Only what lies in the comments themselves is worth another try in parts.
             if error.status not in (400, 413, 422):
@@ -173,76 +193,72 @@ def _store(
             problem = f"line {part[0].number}: {error.message}"
             if not resume_on_error:
                 raise Failed(problem) from error
-            bar.say(problem)
-            refused += 1
+            bar.refuse(problem)
         else:
             for name in _RESULTS:
                 sums[name] += reply[name]
-        bar.read(sum(line.size for line in part), lines=len(part))
-    return refused
+        bar.advance(len(part), step=sum(line.size for line in part))
 
 
 def _labellings(dataset: str) -> str:
-    return f"/api/_private/datasets/{full_name(dataset, what='dataset')}/labellings"
+    return f"/api/_private/datasets/{full_name(dataset)}/labellings"
 
 
 def _annotate(
-    server: Server, where: str, batch: list[_Line], bar: _Bar, *, resume_on_error: bool
-) -> int:
-    """Store the annotations of a batch's lines; return how many were refused."""
-    refused = 0
+    client: Client, where: str, batch: list[_Line], bar: _Bar, *, resume_on_error: bool
+) -> None:
+    """Store the annotations of a batch's lines."""
     for line in batch:
         if not line.annotations or not isinstance(line.comment.get("id"), str):
             continue
         try:
-            server.call("POST", where + quote(line.comment["id"], safe=""), line.annotations)
+            path = where + quote(line.comment["id"], safe="")
+            # They replace what was there: twice is as once.
+            client.call("POST", path, line.annotations, idempotent=True)
         except Refused as error:
             if error.status not in (400, 404, 413, 422):
                 raise
             problem = f"line {line.number}: annotations: {error.message}"
             if not resume_on_error:
                 raise Failed(problem) from error
-            bar.say(problem)
-            refused += 1
-    return refused
+            bar.refuse(problem)
 
 
 @click.command("export")
-@click.option("--source", metavar="PROJECT/SOURCE", required=True, help="Where the comments are.")
+@click.option("--source", type=SOURCE, required=True, help="Where the comments are.")
 @click.option(
     "--dataset",
-    metavar="PROJECT/DATASET",
+    type=DATASET,
     help="Whose annotations to write beside the comments.",
 )
 @click.argument("file", type=click.File("wb", atomic=True), default="-")
+@progress_option
 @server_options
 def export_comments(
-    source: str, dataset: str | None, file: IO[bytes], url: str, token: str
+    client: Client, source: str, dataset: str | None, file: IO[bytes], no_progress: bool
 ) -> None:
     """Write the comments of a source to FILE (or standard output), in order of timestamp."""
-    named = full_name(source, what="source")
+    path = f"/api/_private/sources/{full_name(source_name(client, source))}/comments"
+    labellings = None if dataset is None else _labellings(dataset_name(client, dataset))
     query = {"limit": PAGE, "include_markup": "true"}
-    with closing(Server(url, token)) as server:
-        bar = _Bar(None, "export")
-        after: str | None = None
+    after: str | None = None
+    with Progress("export", "comments", shown=not no_progress) as progress:
         while True:
             page = query if after is None else {**query, "after": after}
-            path = f"/api/_private/sources/{named}/comments?{urlencode(page)}"
-            reply = server.call("GET", path)
-            said = {} if dataset is None else _annotations(server, dataset, reply["comments"])
+            reply = client.call("GET", f"{path}?{urlencode(page)}")
+            said = _annotations(client, labellings, reply["comments"]) if labellings else {}
             for comment in reply["comments"]:
                 found = {"comment": comment, **said.get(comment["uid"], {})}
                 file.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
-            bar.read(0, lines=len(reply["comments"]))
+            progress.advance(len(reply["comments"]))
             after = reply.get("continuation")
             if after is None:
                 break
         file.flush()
-        bar.finish()
 
 
 def _annotations(
-    server: Server, dataset: str, comments: list[dict[str, Any]]
+    client: Client, labellings: str, comments: list[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Return what people said of those comments of which they said anything, by uid."""
     uids = [comment["uid"] for comment in comments if comment["has_annotations"]]
@@ -250,7 +266,7 @@ def _annotations(
     for start in range(0, len(uids), _LABELLED_AT_ONCE):
         wanted = [("id", uid) for uid in uids[start : start + _LABELLED_AT_ONCE]]
         query = urlencode([*wanted, ("allow_missing", "true")])
-        for one in server.call("GET", f"{_labellings(dataset)}?{query}")["results"]:
+        for one in client.call("GET", f"{labellings}?{query}")["results"]:
             found[one["comment"]["uid"]] = _to_be_sent(one)
     return found
 
@@ -299,52 +315,3 @@ def _size_of(file: IO[bytes]) -> int | None:
     except (OSError, ValueError):
         return None
     return end - here
-
-
-class _Bar:
-    """Shows on standard error how far it is and how fast, where somebody looks."""
-
-    def __init__(self, size: int | None, label: str) -> None:
-        self._size = size
-        self._label = label
-        self._started = time.monotonic()
-        self._shown = 0.0
-        self._bytes = 0
-        self._lines = 0
-        self._is_seen = sys.stderr.isatty()
-        self.refused = 0
-
-    def read(self, size: int, *, lines: int = 0) -> None:
-        """Note progress."""
-        self._bytes += size
-        self._lines += lines
-        if self._is_seen and time.monotonic() - self._shown > _SHOWN_EVERY_S:
-            self._show()
-
-    def refuse(self, problem: str) -> None:
-        """Tell of a line that could not even be sent."""
-        self.refused += 1
-        self.say(problem)
-
-    def say(self, problem: str) -> None:
-        """Write a line that stays."""
-        clear = "\r\033[K" if self._is_seen else ""
-        click.echo(f"{clear}{problem}", err=True)
-
-    def finish(self) -> None:
-        """Show the end."""
-        if self._is_seen:
-            self._show()
-            click.echo(err=True)
-
-    def _show(self) -> None:
-        self._shown = time.monotonic()
-        speed = f"{self._lines} comments, {rate(self._lines, self._started):.0f}/s"
-        if self._size:
-            part = min(1.0, self._bytes / self._size)
-            filled = round(part * 30)
-            drawn = "#" * filled + "-" * (30 - filled)
-            text = f"{self._label} [{drawn}] {part:4.0%} {speed}"
-        else:
-            text = f"{self._label} {speed}"
-        click.echo(f"\r\033[K{text}", err=True, nl=False)

@@ -22,7 +22,8 @@ import msgspec
 from lodestream.actions import datasets, ingest, projects, sources, streams, tokens
 from lodestream.actions.setup import ADMIN_NAME
 from lodestream.actions.sources import SourceChanges
-from lodestream.cli.options import Failed, settings_from, told_in_one_line
+from lodestream.cli.database import settings_from
+from lodestream.cli.options import Failed, told_in_one_line
 from lodestream.cli.serve import listen, run
 from lodestream.domain.comments import CommentNew
 from lodestream.domain.datasets import DatasetNew

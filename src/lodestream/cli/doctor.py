@@ -15,13 +15,9 @@ from typing import Final
 
 import click
 
-from lodestream.cli.options import (
-    Failed,
-    database_options,
-    json_option,
-    print_json,
-    settings_from,
-)
+from lodestream.cli.database import database_options, settings_from
+from lodestream.cli.options import Failed, json_option
+from lodestream.cli.output import print_json
 from lodestream.cli.serve import listen
 from lodestream.domain.errors import LodestreamError, Unavailable
 from lodestream.domain.places import created_us

@@ -11,13 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from lodestream import settings
-from lodestream.cli.options import (
-    Commands,
-    json_option,
-    print_json,
-    print_table,
-    settings_from,
-)
+from lodestream.cli.database import settings_from
+from lodestream.cli.options import Commands, json_option
+from lodestream.cli.output import print_json, print_table
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -6,27 +6,78 @@ was called wrongly; 3 the server or the database could not be reached.
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 from click.shell_completion import get_completion_class
 
 from lodestream import __version__
-from lodestream.cli.comments import export_comments, import_comments
-from lodestream.cli.demo import demo
-from lodestream.cli.doctor import doctor
-from lodestream.cli.encoder import encoder
-from lodestream.cli.options import Commands
-from lodestream.cli.schema import migrate
-from lodestream.cli.secret import secret
-from lodestream.cli.serve import serve
-from lodestream.cli.streams import stream
-from lodestream.cli.transfer import backup, copy, restore
-from lodestream.cli.users import token, user
-from lodestream.cli.work import worker
+from lodestream.cli.options import Commands, Deferred
 
 _SHELLS = ("bash", "zsh", "fish")
 
+COMMANDS: Final = {
+    "serve": Deferred("lodestream.cli.serve:serve", "Serve the API and do the background work."),
+    "demo": Deferred(
+        "lodestream.cli.demo:demo",
+        "Serve sample data, and print commands that read it through a stream.",
+    ),
+    "worker": Deferred(
+        "lodestream.cli.work:worker",
+        "Do background work: train models, predict, and what deletions leave behind.",
+    ),
+    "migrate": Deferred(
+        "lodestream.cli.schema:migrate",
+        "Bring the database's schema to the version that this program needs.",
+    ),
+    "doctor": Deferred(
+        "lodestream.cli.doctor:doctor", "Check what a server needs, and explain what is wrong."
+    ),
+    "encoder": Deferred("lodestream.cli.encoder:encoder", "Models that turn texts into vectors."),
+    "context": Deferred(
+        "lodestream.cli.context_commands:context",
+        "Servers by name, with a token each, that commands talk to.",
+    ),
+    "stream": Deferred(
+        "lodestream.cli.streams:stream", "Streams: how they do, listen, move, verify."
+    ),
+    "import": Deferred(
+        "lodestream.cli.comments:import_comments",
+        "Store the comments in FILE (- reads standard input), overwriting those with the same id.",
+    ),
+    "export": Deferred(
+        "lodestream.cli.comments:export_comments",
+        "Write the comments of a source to FILE (or standard output), in order of timestamp.",
+    ),
+    "token": Deferred(
+        "lodestream.cli.users:token", "Tokens that callers of the API prove themselves with."
+    ),
+    "user": Deferred("lodestream.cli.users:user", "Users and what they may do."),
+    "secret": Deferred(
+        "lodestream.cli.secret:secret",
+        "Keys that passwords of integrations and sinks are encrypted with.",
+    ),
+    "backup": Deferred(
+        "lodestream.cli.transfer:backup",
+        "Write database and uploaded files into DIR, while the server runs.",
+    ),
+    "restore": Deferred(
+        "lodestream.cli.transfer:restore",
+        "Bring back what `backup` wrote into DIR, into an empty database of either kind.",
+    ),
+    "copy": Deferred(
+        "lodestream.cli.transfer:copy",
+        "Copy a whole instance into another database, SQLite or PostgreSQL.",
+    ),
+}
+"""Every command, imported when it is called."""
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=Commands,
+    deferred=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="lodestream")
 def main() -> None:
     """Self-hosted communications mining: comments in, durable streams out.
@@ -48,23 +99,3 @@ def completion(shell: str) -> None:
     # `source` of the class would ask a bash for its version; the script itself needs none.
     maker = kind(main, {}, "lodestream", "_LODESTREAM_COMPLETE")
     click.echo(maker.source_template % maker.source_vars())
-
-
-for _command in (
-    serve,
-    demo,
-    worker,
-    migrate,
-    doctor,
-    encoder,
-    stream,
-    import_comments,
-    export_comments,
-    token,
-    user,
-    secret,
-    backup,
-    restore,
-    copy,
-):
-    main.add_command(_command)

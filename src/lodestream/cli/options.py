@@ -1,28 +1,27 @@
-"""What every command shares: options, exit codes, and how an expected failure is told.
+"""What every command shares: groups, common options, exit codes, how an expected failure is told.
 
 Exit codes: 0 the command did what it says; 1 it was refused or found something wrong; 2 it was
 called wrongly; 3 the server or the database could not be reached.
+
+This module is imported by every call of the command line, so it imports little itself. What works
+on the database is in `database`, what talks to a server in `remote`, what prints in `output`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import importlib
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import FrameType
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType, MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from lodestream.domain.errors import LodestreamError, Unavailable
-from lodestream.server import open_database
-from lodestream.settings import Settings, read_settings
-from lodestream.store import migrate
-from lodestream.store.db import Database
 
 OK: Final = 0
 FAILED: Final = 1
@@ -44,13 +43,75 @@ class Unreachable(click.ClickException):
     exit_code = UNREACHABLE
 
 
+class Deferred(NamedTuple):
+    """A command that is imported when it is called: `module:name`, and the summary in its docs."""
+
+    where: str
+    summary: str
+
+    def load(self) -> click.Command:
+        """Import it."""
+        module, _, name = self.where.partition(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
+
+
 class Commands(click.Group):
-    """A group of commands whose expected failures are one line on standard error."""
+    """A group of commands whose expected failures are one line on standard error.
+
+    A command in `deferred` is imported when it is called, and no other: a call that needs no
+    database does not pay for the database's libraries. Its summary is repeated there, so that
+    help and completion need not import it; a test compares the two.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        deferred: Mapping[str, Deferred] = MappingProxyType({}),
+        **named: Any,
+    ) -> None:
+        super().__init__(*arguments, **named)
+        self.deferred = deferred
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn an expected refusal into its message and exit code."""
         with told_in_one_line():
             return super().invoke(ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, imported or not."""
+        return sorted({*super().list_commands(ctx), *self.deferred})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported if it is not yet; None if there is none of this name."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None and cmd_name in self.deferred:
+            found = self.commands[cmd_name] = self.deferred[cmd_name].load()
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands into the help."""
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names), default=0)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._summary(ctx, name, limit)) for name in names])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin like this."""
+        offered = [
+            CompletionItem(name, help=self._summary(ctx, name, 45))
+            for name in self.list_commands(ctx)
+            if name.startswith(incomplete)
+        ]
+        return offered + click.Command.shell_complete(self, ctx, incomplete)
+
+    def _summary(self, ctx: click.Context, name: str, limit: int) -> str:
+        if name in self.deferred:
+            found: click.Command | None = click.Command(name, help=self.deferred[name].summary)
+        else:
+            found = self.get_command(ctx, name)
+        assert found is not None
+        return found.get_short_help_str(limit)
 
 
 @contextlib.contextmanager
@@ -67,12 +128,6 @@ def told_in_one_line() -> Iterator[None]:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise Failed(f"{error.strerror or error}{where} (try `lodestream doctor`)") from error
-
-
-def limit_threads(settings: Settings) -> None:
-    """Bound the threads of numeric libraries, which read it when they are first imported."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(max(1, settings.learn_threads))
 
 
 @contextlib.contextmanager
@@ -94,103 +149,33 @@ def stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(one, handler)
 
 
-def database_options(command: _Command) -> _Command:
-    """Add the options that say which database a command works on."""
-    data = click.option(
-        "--data",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Folder of the embedded database and uploaded files.  [LODESTREAM_DATA, or "
-        "lodestream-data]",
-    )
-    url = click.option(
-        "--database-url",
-        metavar="URL",
-        help="Database to use instead of the embedded one, as postgresql://user@host/name.  "
-        "[LODESTREAM_DATABASE_URL]",
-    )
-    return data(url(command))
-
-
 def json_option(command: _Command) -> _Command:
     """Add `--json`: for programs instead of people."""
-    flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    flag = click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON, one object on each line."
+    )
     return flag(command)
 
 
-def settings_from(**overrides: Any) -> Settings:
-    """Read the settings; options that were given win over the environment."""
-    try:
-        return read_settings(**overrides)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+def yes_option(command: _Command) -> _Command:
+    """Add `--yes`, for commands that call `confirm`."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask whether to do it.")(command)
 
 
-@contextlib.contextmanager
-def any_database(settings: Settings) -> Iterator[Database]:
-    """Open the database as it is, for as long as the context lasts."""
-    try:
-        db = open_database(settings)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
-        raise Failed(folder_problem(settings.data, error)) from error
-    try:
-        yield db
-    finally:
-        db.close()
+def progress_option(command: _Command) -> _Command:
+    """Add `--no-progress`, for commands that show a `Progress`."""
+    flag = click.option("--no-progress", is_flag=True, help="Do not show how far it is.")
+    return flag(command)
 
 
-@contextlib.contextmanager
-def migrated_database(settings: Settings) -> Iterator[Database]:
-    """Open the database and bring its schema to the version that this program needs.
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is lost; with `yes` nothing is asked.
 
-    Raises Failed if a newer version of the program has been there.
+    Raises Failed if the answer is no, and where nobody can answer.
     """
-    with any_database(settings) as db:
-        migrate_database(db)
-        yield db
-
-
-def migrate_database(db: Database) -> None:
-    """Bring the schema to the version that this program needs.
-
-    Raises Failed if a newer version of the program has been there.
-    """
-    version = migrate.schema_version(db)
-    if version.is_newer:
-        raise Failed(
-            f"the database has schema {version.current}, which is newer than this program "
-            f"(it knows {version.needed}): upgrade Lodestream"
-        )
-    if not version.is_current:
-        migrate.upgrade(db)
-
-
-def folder_problem(folder: Path, error: OSError) -> str:
-    """Say that a folder cannot be used, and why."""
-    reason = error.strerror or type(error).__name__
-    return f"cannot write to the data folder {folder}: {reason} (try `lodestream doctor`)"
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON, on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Print rows as a table with aligned columns, on standard output."""
-    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
-    widths = [
-        max(len(line[at]) for line in [list(columns), *cells]) for at, _ in enumerate(columns)
-    ]
-    for line in [[name.upper() for name in columns], *cells]:
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo(text.rstrip())
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failed(f"{question} Nobody can be asked here: add --yes to do it")
+    if not click.confirm(question, err=True):
+        raise Failed("nothing was done")

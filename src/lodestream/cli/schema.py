@@ -6,14 +6,9 @@ from pathlib import Path
 
 import click
 
-from lodestream.cli.options import (
-    any_database,
-    database_options,
-    json_option,
-    migrate_database,
-    print_json,
-    settings_from,
-)
+from lodestream.cli.database import any_database, database_options, migrate_database, settings_from
+from lodestream.cli.options import json_option
+from lodestream.cli.output import print_json
 from lodestream.store.migrate import schema_version
 
 

@@ -19,18 +19,16 @@ from uvicorn.supervisors import Multiprocess
 
 from lodestream.actions.setup import ensure_first_admin
 from lodestream.api.service import data_folder_blobs
-from lodestream.cli.learner import LearnerProcess
-from lodestream.cli.logs import configure, log_config
-from lodestream.cli.options import (
-    Failed,
+from lodestream.cli.database import (
     database_options,
     folder_problem,
     limit_threads,
     migrated_database,
     settings_from,
-    stopped_by_signals,
-    told_in_one_line,
 )
+from lodestream.cli.learner import LearnerProcess
+from lodestream.cli.logs import configure, log_config
+from lodestream.cli.options import Failed, stopped_by_signals, told_in_one_line
 from lodestream.server import make_app
 from lodestream.settings import METRICS_FOLDER, Settings, environment_of
 from lodestream.store.db import Database

@@ -12,7 +12,8 @@ import click
 
 from lodestream.actions import transfer as actions
 from lodestream.api.service import data_folder_blobs
-from lodestream.cli.options import any_database, database_options, settings_from, told_in_one_line
+from lodestream.cli.database import any_database, database_options, settings_from
+from lodestream.cli.options import told_in_one_line
 from lodestream.store import dialect
 from lodestream.store.blobs import BlobStore
 from lodestream.store.db import Database

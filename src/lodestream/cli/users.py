@@ -14,15 +14,9 @@ import click
 
 from lodestream.actions import tokens as token_actions
 from lodestream.actions import users as user_actions
-from lodestream.cli.options import (
-    Commands,
-    database_options,
-    json_option,
-    migrated_database,
-    print_json,
-    print_table,
-    settings_from,
-)
+from lodestream.cli.database import database_options, migrated_database, settings_from
+from lodestream.cli.options import Commands, json_option
+from lodestream.cli.output import print_json, print_table
 from lodestream.domain import access
 from lodestream.domain.errors import NotFound
 from lodestream.domain.ids import is_id

@@ -9,16 +9,9 @@ from pathlib import Path
 import click
 
 from lodestream.api.service import data_folder_blobs
+from lodestream.cli.database import any_database, database_options, limit_threads, settings_from
 from lodestream.cli.logs import configure
-from lodestream.cli.options import (
-    Failed,
-    any_database,
-    database_options,
-    limit_threads,
-    settings_from,
-    stopped_by_signals,
-    told_in_one_line,
-)
+from lodestream.cli.options import Failed, stopped_by_signals, told_in_one_line
 from lodestream.settings import Settings, encoders_folder
 from lodestream.store.db import Database
 from lodestream.store.migrate import schema_version

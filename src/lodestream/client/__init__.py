@@ -10,8 +10,10 @@
 It needs nothing of the server but its HTTP API.
 """
 
-from lodestream.client.async_client import AsyncClient
-from lodestream.client.async_listener import AsyncListener
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from lodestream.client.client import Client
 from lodestream.client.deliveries import Batch, FieldsBatch, FieldsResult, Result
 from lodestream.client.errors import (
@@ -32,6 +34,10 @@ from lodestream.client.errors import (
 from lodestream.client.listener import Listener
 from lodestream.client.retries import Retries
 from lodestream.client.shapes import Attachment, Comment, Label, Message, NewComment, Synced, Text
+
+if TYPE_CHECKING:
+    from lodestream.client.async_client import AsyncClient
+    from lodestream.client.async_listener import AsyncListener
 
 __all__ = [
     "AsyncClient",
@@ -64,3 +70,16 @@ __all__ = [
     "Unreachable",
     "Unusable",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # asyncio takes longer to import than all the rest: it is, when somebody asks for it.
+    if name == "AsyncClient":
+        from lodestream.client.async_client import AsyncClient
+
+        return AsyncClient
+    if name == "AsyncListener":
+        from lodestream.client.async_listener import AsyncListener
+
+        return AsyncListener
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

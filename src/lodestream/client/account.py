@@ -31,12 +31,15 @@ class Account:
         gzip: bool | None,
         tls: ssl.SSLContext | None,
         use_environment_proxy: bool,
+        proxy: str | None,
     ) -> None:
         where = url or os.environ.get("LODESTREAM_URL") or "http://127.0.0.1:8000"
         secret = os.environ.get("LODESTREAM_TOKEN", "") if token is None else token
         if not secret.isascii() or not secret.isprintable() or " " in secret:
             raise ValueError("the token has characters that no token has")
-        self.address: Address = find_address(where, tls=tls, use_environment=use_environment_proxy)
+        self.address: Address = find_address(
+            where, tls=tls, use_environment=use_environment_proxy, proxy_url=proxy
+        )
         compressed = self.address.tls is not None if gzip is None else gzip
         self._fields = (
             f"{self.address.fields}User-Agent: lodestream-client/{__version__}\r\n"

@@ -72,10 +72,13 @@ class Address:
         return (self.proxy.host, self.proxy.port) if self.proxy else (self.host, self.port)
 
 
-def find_address(url: str, *, tls: ssl.SSLContext | None, use_environment: bool) -> Address:
-    """Read the URL of a server, and with `use_environment` the proxy that leads to it.
+def find_address(
+    url: str, *, tls: ssl.SSLContext | None, use_environment: bool, proxy_url: str | None = None
+) -> Address:
+    """Read the URL of a server, and of the proxy that leads to it.
 
-    `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` count, as they do for curl.
+    Unless a proxy is given, `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` count with
+    `use_environment`, as they do for curl.
 
     Raises ValueError for what is no URL of a server, or a proxy that cannot be used.
     """
@@ -91,7 +94,10 @@ def find_address(url: str, *, tls: ssl.SSLContext | None, use_environment: bool)
     secure = parts.scheme == "https"
     context = (tls or ssl.create_default_context()) if secure else None
     port = parts.port or (443 if secure else 80)
-    proxy = _find_proxy(parts.scheme, host) if use_environment else None
+    if proxy_url:
+        proxy: Proxy | None = _read_proxy(proxy_url)
+    else:
+        proxy = _find_proxy(parts.scheme, host) if use_environment else None
     return Address(url, host, port, prefix, context, proxy)
 
 
@@ -100,9 +106,14 @@ def _find_proxy(scheme: str, host: str) -> Proxy | None:
     url = known.get(scheme) or known.get("all")
     if not url or proxy_bypass(host):
         return None
+    return _read_proxy(url)
+
+
+def _read_proxy(url: str) -> Proxy:
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
-        raise ValueError(f"the proxy for {scheme} is not an HTTP proxy: only those can be used")
+        # The URL may have a password in it, and is not repeated.
+        raise ValueError("the proxy is not an HTTP proxy (http://host:port): no other can be used")
     fields = ""
     if parts.username is not None:
         secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -32,6 +32,10 @@ class Call(Generic[T]):
     idempotent: bool
     gone_is_done: bool = False
 
+    def as_json(self) -> Call[dict[str, Any]]:
+        """Return the same call, whose answer is read as it is: with all that no struct names."""
+        return Call(self.method, self.path, self.body, anything, self.idempotent, self.gone_is_done)
+
     def read(self, reply: Reply, *, tries: int) -> T:
         """Return what an answer holds. Raises Refused or BadAnswer."""
         if not 200 <= reply.status < 300:

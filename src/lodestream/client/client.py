@@ -60,6 +60,7 @@ class Client:
     gzip : ask for compressed answers; over TLS unless told otherwise.
     tls : how to check the server's certificate, if not as usual.
     use_environment_proxy : let `HTTPS_PROXY` and the like count.
+    proxy : URL of an HTTP proxy to go through, whatever the environment says.
     transport : carries requests in another way.
 
     Raises ValueError for a URL or a token that cannot be used.
@@ -76,10 +77,16 @@ class Client:
         gzip: bool | None = None,
         tls: ssl.SSLContext | None = None,
         use_environment_proxy: bool = True,
+        proxy: str | None = None,
         transport: Transport | None = None,
     ) -> None:
         self._account = Account(
-            url, token, gzip=gzip, tls=tls, use_environment_proxy=use_environment_proxy
+            url,
+            token,
+            gzip=gzip,
+            tls=tls,
+            use_environment_proxy=use_environment_proxy,
+            proxy=proxy,
         )
         self._retries = retries or Retries()
         self._transport = transport or Connections(

@@ -127,6 +127,11 @@ def source(name: str) -> Call[Source]:
     return call("GET", _source_path(name), decode=_source)
 
 
+def source_by_id(source_id: str) -> Call[Source]:
+    """One source, by its id."""
+    return call("GET", f"{_V1}/sources/id:{part(source_id)}", decode=_source)
+
+
 def create_source(name: str, **fields: object) -> Call[Source]:
     """A new source."""
     return call("PUT", _source_path(name), {"source": fields}, decode=_source)
@@ -194,6 +199,11 @@ def datasets(project: str | None) -> Call[list[Dataset]]:
 def dataset(name: str) -> Call[Dataset]:
     """One dataset."""
     return call("GET", dataset_path(name), decode=_dataset)
+
+
+def dataset_by_id(dataset_id: str) -> Call[Dataset]:
+    """One dataset, by its id."""
+    return call("GET", f"{_V1}/datasets/id:{part(dataset_id)}", decode=_dataset)
 
 
 def create_dataset(name: str, **fields: object) -> Call[Dataset]:

@@ -16,6 +16,10 @@ from lodestream.client.shapes import Stream
 
 _stream: Final = inside("stream", Stream)
 _streams: Final = inside("streams", list[Stream])
+_OURS: Final = "/api/lodestream/v1/datasets"
+
+_status: Final = inside("stream", dict[str, Any])
+_statuses: Final = inside("streams", list[dict[str, Any]])
 _batch: Final = whole(Batch)
 _fields_batch: Final = whole(FieldsBatch)
 
@@ -52,6 +56,17 @@ def create_stream(
     if model is not None:
         given["model"] = model
     return call("PUT", f"{dataset_path(dataset)}/streams", {"stream": given}, decode=_stream)
+
+
+def streams_status(dataset: str) -> Call[list[dict[str, Any]]]:
+    """How every stream of a dataset does; only Lodestream itself tells."""
+    return call("GET", f"{_OURS}/{full_name(dataset)}/streams", decode=_statuses)
+
+
+def stream_status(dataset: str, name: str) -> Call[dict[str, Any]]:
+    """How one stream does; only Lodestream itself tells."""
+    path = f"{_OURS}/{full_name(dataset)}/streams/{part(name)}/status"
+    return call("GET", path, decode=_status)
 
 
 @dataclass(frozen=True)
