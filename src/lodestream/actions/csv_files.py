@@ -14,9 +14,9 @@ from lodestream.domain.errors import InvalidInput
 from lodestream.domain.sources import Source
 from lodestream.formats.columns import Wanted
 from lodestream.formats.delimited import Row
+from lodestream.formats.read_tables import open_delimited, reading_of
 from lodestream.formats.rows import RowReader
 from lodestream.formats.seen import Seen
-from lodestream.formats.tables import open_delimited, reading_of
 
 MOST_TOLD: Final = 1000
 """How many bad rows are listed; all are counted."""

@@ -22,7 +22,7 @@ from lodestream.domain.comments import Incoming
 from lodestream.domain.errors import InvalidInput, PermissionMissing
 from lodestream.formats.columns import SINGLE, Wanted
 from lodestream.formats.delimited import DELIMITERS, ENCODINGS
-from lodestream.formats.tables import open_delimited
+from lodestream.formats.read_tables import open_delimited
 
 SNIFF_RULE: Final = "`sources-add-comments` in some project"
 
