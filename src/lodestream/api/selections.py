@@ -17,6 +17,7 @@ from lodestream.domain.attributes import (
     StringAnyOf,
     read_attributes,
 )
+from lodestream.domain.comments import Attachment
 from lodestream.domain.errors import PermissionMissing
 from lodestream.domain.filters import CommentFilter, parse_filter
 from lodestream.domain.sources import Source, hidden_properties
@@ -58,6 +59,35 @@ def select_in_dataset(
     Raises InvalidInput for what is no filter, PermissionMissing if one asks for a user property
     that is hidden from the caller.
     """
+    selection, holds = select_with_test(
+        call,
+        tx,
+        dataset_id,
+        comment_filter,
+        attribute_filters,
+        where=where,
+        label_filter=label_filter,
+    )
+    return selection if holds is None else with_attachments(tx, selection, holds)
+
+
+AttachmentTest = Callable[[Sequence[Attachment]], bool]
+
+
+def select_with_test(
+    call: Call[Any],
+    tx: Reader,
+    dataset_id: str,
+    comment_filter: Raw | UnsetType,
+    attribute_filters: Sequence[AttributeFilter],
+    *,
+    where: str,
+    label_filter: Sequence[str] = (),
+) -> tuple[Selection, AttachmentTest | None]:
+    """Do as `select_in_dataset`, but leave the test of attachments, if there is one, to the caller.
+
+    It needs the text of every comment, which a caller may read anyway.
+    """
     parsed = CommentFilter() if not comment_filter else parse_filter(comment_filter, where=where)
     required = read_attributes(attribute_filters)
     stream_ids = {}
@@ -72,10 +102,7 @@ def select_in_dataset(
         stream_ids=stream_ids,
         never=required.never,
     )
-    selection = with_labels(tx, dataset_id, selection, required, label_filter)
-    if required.attachments is None:
-        return selection
-    return with_attachments(tx, selection, required.attachments)
+    return with_labels(tx, dataset_id, selection, required, label_filter), required.attachments
 
 
 def with_labels(

@@ -25,7 +25,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 from xxhash import xxh3_64_intdigest
 
 from lodestream.domain.errors import InvalidInput
-from lodestream.domain.facets import facets_of
+from lodestream.domain.facets import Participating, facets_of
 from lodestream.domain.ids import COMMENT_ID, is_comment_id
 from lodestream.domain.places import comment_sequence_id, created_us
 from lodestream.domain.times import format_us, parse_us
@@ -247,7 +247,7 @@ def messages_of(front: bytes) -> list[Message]:
     return msgspec.json.decode(fields["messages"], type=list[Message])
 
 
-def participants_of(message: Message) -> list[str]:
+def participants_of(message: Participating) -> list[str]:
     """Return sender and recipients of a message."""
     people = [] if message.from_ is UNSET else [message.from_]
     for recipients in (message.to, message.cc, message.bcc):

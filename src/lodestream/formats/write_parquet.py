@@ -22,13 +22,13 @@ def require_pyarrow() -> tuple[ModuleType, ModuleType]:
     """Return `pyarrow` and `pyarrow.parquet`. Raises ParquetMissing if it is not installed."""
     try:
         # Large, and only in installations that asked for it.
-        import pyarrow as arrow
+        import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
         raise ParquetMissing(
             "Parquet needs the extra `parquet`: pip install 'lodestream[parquet]'"
         ) from None
-    return arrow, parquet
+    return pa, parquet
 
 
 def parquet_parts(columns: Sequence[Column], parts: Iterable[Part]) -> Iterator[bytes]:

@@ -9,9 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
+from sqlalchemy import bindparam
 
+from lodestream.store.comments import read_fronts
 from lodestream.store.db import Reader
+from lodestream.store.dialect import Prepared
 from lodestream.store.tables import comment
+
+_BIG = sa.BigInteger
 
 
 class Place(Struct, frozen=True):
@@ -54,3 +59,36 @@ def list_places(
         runs.append([(row[0], row[1], source) for row in rows])
     merged = islice(heapq.merge(*runs), limit)
     return [(Place(found, pos), source) for found, pos, source in merged]
+
+
+class Walk:
+    """The comments of a source in order of creation, page by page, each page a question of its own.
+
+    A comment keeps its place when it changes, so one that changes between two pages is neither
+    left out nor read twice.
+    """
+
+    def __init__(self, dialect_name: str, condition: sa.ColumnElement[bool] | None) -> None:
+        """`condition` on `comment` lets comments through; None: all."""
+        query = (
+            sa.select(comment.c.pos)
+            .where(
+                comment.c.source == bindparam("source", type_=_BIG),
+                comment.c.pos > bindparam("after", type_=_BIG),
+                comment.c.pos <= bindparam("upto", type_=_BIG),
+            )
+            .order_by(comment.c.pos)
+            .limit(bindparam("size", type_=_BIG))
+        )
+        if condition is not None:
+            query = query.where(condition)
+        self._next = Prepared(query, dialect_name)
+
+    def read(
+        self, tx: Reader, source: int, *, after: int, upto: int, size: int
+    ) -> list[tuple[int, bytes]]:
+        """Return (position, front) of the next comments, up to `size`, in order."""
+        rows = self._next.rows(tx.driver, source=source, after=after, upto=upto, size=size)
+        positions = [row[0] for row in rows]
+        fronts = read_fronts(tx, positions)
+        return [(pos, fronts[pos]) for pos in positions]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET, Struct, UnsetType
 
-from lodestream.domain.comments import messages_of, participants_of
+from lodestream.domain.comments import comment_of, participants_of
 from lodestream.domain.facets import address_of, fold
 from lodestream.store.comments import read_fronts
 from lodestream.store.db import Reader
@@ -61,24 +63,54 @@ def thread_properties(
     rows_of_threads = tx.execute(query).all() if wanted else []
     for row in sorted(rows_of_threads, key=lambda row: (row.timestamp_us, row.pos)):
         members.setdefault(row.thread_id, []).append(row)
-    fronts = read_fronts(tx, [row.pos for rows in members.values() for row in rows])
-    return [
-        None if thread_of.get(pos) is None else _describe(members[thread_of[pos]], fronts, pos)
-        for pos in positions
-    ]
+    described = _describe(tx, members)
+    return [None if thread_of.get(pos) is None else described[pos] for pos in positions]
 
 
-def _describe(thread: Sequence[Any], fronts: dict[int, bytes], pos: int) -> ThreadProperties:
-    place = next(index for index, row in enumerate(thread) if row.pos == pos)
-    messages = [message for row in thread for message in messages_of(fronts[row.pos])]
-    people = {address_of(fold(one)) for message in messages for one in participants_of(message)}
-    senders = [m.from_ for m in messages_of(fronts[thread[0].pos]) if m.from_ is not UNSET]
-    before = thread[place - 1].timestamp_us if place else None
-    return ThreadProperties(
-        duration=(thread[-1].timestamp_us - thread[0].timestamp_us) / 1e6,
-        response_time=None if before is None else (thread[place].timestamp_us - before) / 1e6,
-        num_messages=len(thread),
-        num_participants=len(people),
-        first_sender=senders[0] if senders else None,
-        thread_position=place + 1,
-    )
+class _People(Struct, rename={"from_": "from"}, gc=False):
+    from_: str | UnsetType = UNSET
+    to: list[str] | UnsetType = UNSET
+    cc: list[str] | UnsetType = UNSET
+    bcc: list[str] | UnsetType = UNSET
+
+
+class _Messages(Struct, gc=False):
+    messages: list[_People]
+
+
+_decode_people = msgspec.json.Decoder(_Messages).decode
+_READ_AT_ONCE: Final = 1024
+
+
+def _describe(tx: Reader, threads: Mapping[str, Sequence[Any]]) -> dict[int, ThreadProperties]:
+    """Return what is known of the comments of threads, each given in order of timestamp."""
+    people: dict[str, set[str]] = {name: set() for name in threads}
+    first_senders: dict[str, str] = {}
+    places = [(row.pos, name) for name, rows in threads.items() for row in rows]
+    for start in range(0, len(places), _READ_AT_ONCE):
+        chunk = places[start : start + _READ_AT_ONCE]
+        fronts = read_fronts(tx, [pos for pos, _ in chunk])
+        for pos, name in chunk:
+            for message in _decode_people(comment_of(fronts[pos])).messages:
+                people[name].update(_address(one) for one in participants_of(message))
+                if pos == threads[name][0].pos and message.from_ is not UNSET:
+                    first_senders.setdefault(name, message.from_)
+    found = {}
+    for name, rows in threads.items():
+        before_us: int | None = None
+        for place, row in enumerate(rows, 1):
+            found[row.pos] = ThreadProperties(
+                duration=(rows[-1].timestamp_us - rows[0].timestamp_us) / 1e6,
+                response_time=None if before_us is None else (row.timestamp_us - before_us) / 1e6,
+                num_messages=len(rows),
+                num_participants=len(people[name]),
+                first_sender=first_senders.get(name),
+                thread_position=place,
+            )
+            before_us = row.timestamp_us
+    return found
+
+
+@lru_cache(maxsize=8192)
+def _address(participant: str) -> str:
+    return address_of(fold(participant))
