@@ -102,7 +102,9 @@ class Client:
         messages = [{"type": "http.request", "body": content, "more_body": False}]
 
         async def receive() -> Any:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
+            if not messages:
+                await asyncio.Event().wait()  # the client stays until it has its answer
+            return messages.pop(0)
 
         async def send(message: Any) -> None:
             sent.append(message)

@@ -199,6 +199,8 @@ def test_no_value_of_a_field_is_a_bug(still: Client, route: Route) -> None:
             body = json.dumps({**good, name: value}).encode()
             answer = send(still, route.method, path_of(route), pieces=[body])
             assert answer.status < 500, (name, value, answer.content)
+            if answer.status == 200 and route.reply_type != "application/json":
+                continue
             assert json.loads(answer.content)["status"] == (
                 "ok" if answer.status == 200 else "error"
             )

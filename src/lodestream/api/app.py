@@ -19,18 +19,18 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from lodestream.api.bodies import Disconnected, Receive, read_body, spool_body
 from lodestream.api.calls import handle
-from lodestream.api.compression import encode_body
+from lodestream.api.compression import encode_body, encode_parts
 from lodestream.api.errors import error_reply, reply_for
 from lodestream.api.http import JSON_TYPE, Reply, Request
 from lodestream.api.limits import Gate
 from lodestream.api.metrics import Metrics
 from lodestream.api.routing import Guard, Route, Router
 from lodestream.api.service import Service
-from lodestream.domain.errors import LodestreamError
+from lodestream.domain.errors import Busy, LodestreamError
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -38,6 +38,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _T = TypeVar("_T")
 
 log = logging.getLogger("lodestream.api")
+
+STALLED_S: Final = 600.0
+"""A client that takes nothing of a long answer for so long is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class App:
         self._readers = ThreadPoolExecutor(service.threads, thread_name_prefix="read")
         # Large files take minutes: they keep no thread from short requests.
         self._long = ThreadPoolExecutor(_LONG_AT_ONCE, thread_name_prefix="long")
+        # Long answers take turns here, part by part.
+        self._streamers = ThreadPoolExecutor(2, thread_name_prefix="stream")
         self._instance = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -135,7 +140,7 @@ class App:
                 _settle_memory()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                for pool in (self._long, self._readers, self.service.writers):
+                for pool in (self._long, self._streamers, self._readers, self.service.writers):
                     pool.shutdown()
                 self._on_stop()
                 await send({"type": "lifespan.shutdown.complete"})
@@ -157,23 +162,52 @@ class App:
                 reply.headers.append((b"allow", ", ".join(sorted(match.routes)).encode()))
             else:
                 reply = await self._answer(scope, receive, headers, request_id, route, match.values)
-        reply = _finished(reply, headers, request_id, started)
-        # Counted before it is sent, so that whoever has an answer finds it in the metrics.
-        self._after(route, method, reply.status, request_id, started)
-        await send(
-            {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
-        )
-        if reply.parts is not None:
-            await self._send_parts(send, reply.parts)
-            return
+        with self._gate.stream(wanted=reply.parts is not None) as may_stream:
+            if not may_stream:
+                reply = reply_for(
+                    Busy("too many long answers at once; try again", retry_after_s=10)
+                )
+            reply = _finished(reply, headers, request_id, started)
+            # Counted before it is sent, so that whoever has an answer finds it in the metrics.
+            self._after(route, method, reply.status, request_id, started)
+            await send(
+                {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
+            )
+            if reply.parts is not None:
+                await self._send_parts(receive, send, reply.parts, request_id)
+                return
         body = b"" if method == "HEAD" else reply.body
         await send({"type": "http.response.body", "body": body})
 
-    async def _send_parts(self, send: Send, parts: Iterator[bytes]) -> None:
-        """Send a body part by part; a failure breaks the connection, which the client notices."""
-        while (part := await self._in_thread(next, parts, None)) is not None:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+    async def _send_parts(
+        self, receive: Receive, send: Send, parts: Iterator[bytes], request_id: str
+    ) -> None:
+        """Send a body part by part, the next being made meanwhile.
+
+        A failure breaks the connection, so that the client cannot take what came for the whole. A
+        client that goes away, or takes nothing for `STALLED_S`, ends the work.
+        """
+        gone = asyncio.ensure_future(_until_gone(receive))
+        coming = self._next_part(parts)
+        try:
+            while (part := await coming) is not None and not gone.done():
+                coming = self._next_part(parts)
+                async with asyncio.timeout(STALLED_S):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            if not gone.done():
+                await send({"type": "http.response.body", "body": b""})
+        except Exception:
+            log.exception("a long answer broke off", extra={"request_id": request_id})
+            raise
+        finally:
+            gone.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+            close = getattr(parts, "close", None)
+            if close is not None:
+                await asyncio.get_running_loop().run_in_executor(self._streamers, close)
+
+    def _next_part(self, parts: Iterator[bytes]) -> asyncio.Future[bytes | None]:
+        return asyncio.get_running_loop().run_in_executor(self._streamers, next, parts, None)
 
     def _after(
         self, route: Route | None, method: str, status: int, request_id: str, started: float
@@ -294,6 +328,11 @@ def _handle_spooled(
         return _handle(service, route, request, values)
 
 
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 _LONG_AT_ONCE = 2
 _KEPT_BYTES = 16 * 1024 * 1024
 _MOST_ARENAS = 4
@@ -318,17 +357,24 @@ def _settle_memory() -> None:
         set_option(arena_max, _MOST_ARENAS)
 
 
+_WORTH_COMPRESSING: Final = (JSON_TYPE, b"application/x-ndjson")
+
+
 def _finished(
     reply: Reply, headers: Mapping[bytes, bytes], request_id: str, started: float
 ) -> Reply:
     """Return a reply as it goes out: encoded, with all of its headers."""
-    body, encoding = reply.body, None
-    if reply.content_type == JSON_TYPE or reply.content_type.startswith(b"text/"):
-        body, encoding = encode_body(body, headers.get(b"accept-encoding", b""))
+    body, parts, encoding = reply.body, reply.parts, None
+    if reply.content_type in _WORTH_COMPRESSING or reply.content_type.startswith(b"text/"):
+        accepted = headers.get(b"accept-encoding", b"")
+        if parts is None:
+            body, encoding = encode_body(body, accepted)
+        else:
+            parts, encoding = encode_parts(parts, accepted)
     took_ms = (time.perf_counter() - started) * 1e3
     head = [
         (b"content-type", reply.content_type),
-        *([] if reply.parts else [(b"content-length", b"%d" % len(body))]),
+        *([] if parts is not None else [(b"content-length", b"%d" % len(body))]),
         (b"server-timing", b"total;dur=%.1f" % took_ms),
         (b"x-request-id", request_id.encode()),
         *reply.headers,
@@ -336,4 +382,4 @@ def _finished(
     if encoding is not None:
         head.append((b"content-encoding", encoding))
         head.append((b"vary", b"accept-encoding"))
-    return Reply(body, reply.status, reply.content_type, head, reply.parts)
+    return Reply(body, reply.status, reply.content_type, head, parts)

@@ -8,7 +8,7 @@ from gzip import BadGzipFile, GzipFile
 from typing import Any, BinaryIO, Final
 
 import zstandard
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from lodestream.domain.errors import InvalidInput, TooLarge
 
@@ -28,6 +28,25 @@ def encode_body(body: bytes, accept_encoding: bytes) -> tuple[bytes, bytes | Non
     if b"gzip" in accepted or b"*" in accepted:
         return igzip.compress(body, compresslevel=1, mtime=0), b"gzip"
     return body, None
+
+
+def encode_parts(
+    parts: Iterator[bytes], accept_encoding: bytes
+) -> tuple[Iterator[bytes], bytes | None]:
+    """Compress a body that comes in parts if the client asks; return it with its encoding."""
+    accepted = _accepted(accept_encoding)
+    if b"zstd" in accepted:
+        return _encoded(parts, zstandard.ZstdCompressor(level=1).compressobj()), b"zstd"
+    if b"gzip" in accepted or b"*" in accepted:
+        return _encoded(parts, isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)), b"gzip"
+    return parts, None
+
+
+def _encoded(parts: Iterator[bytes], machine: Any) -> Iterator[bytes]:
+    for part in parts:
+        if packed := machine.compress(part):
+            yield packed
+    yield machine.flush()
 
 
 def _accepted(header: bytes) -> frozenset[bytes]:

@@ -25,6 +25,7 @@ class Gate:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._inside = 0
+        self._streams = 0
         self._held_bytes = 0
         self._spooled = 0
         # Token → (allowance, when); the one that was used last stands last.
@@ -42,6 +43,16 @@ class Gate:
             yield
         finally:
             self._inside -= 1
+
+    @contextlib.contextmanager
+    def stream(self, *, wanted: bool) -> Iterator[bool]:
+        """Count a long answer, if one is wanted, while the context lasts; False: no more may be."""
+        counted = wanted and self._streams < self._limits.streams
+        self._streams += counted
+        try:
+            yield counted or not wanted
+        finally:
+            self._streams -= counted
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[Hold]:

@@ -33,6 +33,7 @@ class Limits:
     file_bytes: int = 4096 << 20  # files of rows, which wait on disk
     concurrent_requests: int = 256
     held_bytes: int = 512 << 20  # bodies over 1 MiB, all together
+    streams: int = 8  # answers that are sent while they are made
     requests_per_s: float = 0.0  # for each token; 0: no bound
 
 

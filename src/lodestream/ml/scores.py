@@ -139,6 +139,14 @@ def shown_probabilities(rows: Sequence[bytes], labels: int) -> list[list[bytes]]
     return [[digits(steps) for steps in np.frombuffer(row[:width], "<u2").tolist()] for row in rows]
 
 
+def shown_columns(rows: Sequence[bytes], labels: int) -> list[list[float]]:
+    """Return the probabilities of packed scores as they are shown, for each label of all rows."""
+    width = 2 * labels
+    raw = np.frombuffer(b"".join([row[:width] for row in rows]), "<u2").reshape(len(rows), labels)
+    columns: list[list[float]] = np.round(raw.T / STEPS, 6).tolist()
+    return columns
+
+
 def total_sentiments(rows: Sequence[bytes], labels: int) -> list[float]:
     """Return how positive each comment is as a whole, from -1 to 1, with six digits.
 

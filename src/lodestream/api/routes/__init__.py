@@ -14,7 +14,7 @@ from lodestream.api.routes.datasets import (
 )
 from lodestream.api.routes.docs import description_routes
 from lodestream.api.routes.files import FILES, INTAKE
-from lodestream.api.routes.lodestream import ANNOTATIONS, STATUS, SYSTEM
+from lodestream.api.routes.lodestream import ANNOTATIONS, DOWNLOADS, STATUS, SYSTEM
 from lodestream.api.routes.mail import MAIL
 from lodestream.api.routes.models import MODELS
 from lodestream.api.routes.query import QUERIES
@@ -37,6 +37,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *STREAMS,
     *TRIGGERS,
     *ANNOTATIONS,
+    *DOWNLOADS,
     *STATUS,
     *SYSTEM,
     *ADMIN,

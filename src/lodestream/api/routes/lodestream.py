@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lodestream.api import labellings, status, system
+from lodestream.api import downloads, labellings, status, system
 from lodestream.api.routing import PUBLIC, Guard, Needs, Query, Route, needs_project
 from lodestream.domain import access as a
 
@@ -65,6 +65,22 @@ ANNOTATIONS = (
         needs_project(a.DATASETS_REVIEW),
         body=labellings.UndoRequest,
         reply=labellings.UndoReply,
+    ),
+)
+
+DOWNLOADS = (
+    Route(
+        "POST",
+        _DATASET + "/export",
+        "downloadDataset",
+        "datasets",
+        downloads.download_dataset,
+        needs_project(a.DATASETS_EXPORT),
+        body=downloads.DownloadRequest,
+        body_optional=True,
+        # Reads, but for one audit entry: it must not stand in the way of writers.
+        writes=False,
+        reply_type="application/octet-stream",
     ),
 )
 
