@@ -19,7 +19,7 @@ from lodestream.domain.annotations import FieldMark, State
 from lodestream.domain.datasets import Dataset
 from lodestream.domain.models import Model
 from lodestream.domain.times import format_us, parse_us
-from lodestream.formats.columns import Column, Kind, Part, Value
+from lodestream.formats.written import Column, Kind, Part, Value
 
 Mode = Literal["probability", "binary", "names", "none"]
 

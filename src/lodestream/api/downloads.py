@@ -22,10 +22,10 @@ from lodestream.domain.errors import InvalidInput, NotFound, Unprocessable
 from lodestream.domain.labels import parents_of, with_parents
 from lodestream.domain.models import Model
 from lodestream.domain.predictions import least_probabilities
-from lodestream.formats.columns import Part
 from lodestream.formats.write_csv import csv_parts
 from lodestream.formats.write_excel import MOST_COLUMNS, excel_parts
 from lodestream.formats.write_parquet import ParquetMissing, parquet_parts, require_pyarrow
+from lodestream.formats.written import Part
 from lodestream.store import models, statistics
 from lodestream.store.db import Reader
 from lodestream.store.order import last_position

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from lodestream.formats.columns import Column, Part, Value
+from lodestream.formats.written import Column, Part, Value
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from lodestream.formats.columns import Column, Part, Value
+from lodestream.formats.written import Column, Part, Value
 from lodestream.formats.zip_stream import ZipStream
 
 ROWS_IN_SHEET: Final = 1_048_576

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from lodestream.formats.columns import Column, Part
+from lodestream.formats.written import Column, Part
 
 ROWS_IN_GROUP: Final = 65_536
 BYTES_IN_GROUP: Final = 32 << 20
