@@ -22,6 +22,13 @@ class Folder(Struct, frozen=True):
     path: tuple[str, ...]
 
 
+class Skipped(Struct, frozen=True):
+    """An e-mail that is not read: which one, in words, and why."""
+
+    which: str
+    reason: str
+
+
 class Page(Struct, frozen=True):
     """Some e-mails of a folder that are new or have changed, oldest change first.
 
@@ -33,6 +40,7 @@ class Page(Struct, frozen=True):
     fingerprint: str
     synced_until_us: int | None
     more: bool
+    skipped: tuple[Skipped, ...] = ()
 
 
 class OpenMailbox(Protocol):
@@ -63,12 +71,19 @@ class Target(Protocol):
         ...
 
     def put_emails(self, emails: Sequence[EmailNew]) -> None:
-        """Store e-mails durably, or replace those of the same id and mailbox."""
+        """Store e-mails durably, or replace those of the same id and mailbox; all or none.
+
+        Raises EmailsRefused if one of them cannot be stored.
+        """
         ...
 
     def put_state(self, key: str, state: KeyedSyncState) -> None:
         """Store a state durably."""
         ...
+
+
+class EmailsRefused(Exception):
+    """The target does not take these e-mails: at least one of them is not as it should be."""
 
 
 class MailboxRefused(Exception):

@@ -39,7 +39,7 @@ def parse_mime(raw: bytes) -> Email:
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
     start = len(raw) - len(raw.lstrip(b"\r\n"))
-    top = _part(raw, start, len(raw), default="text/plain")
+    top = part_at(raw, start, len(raw), default="text/plain")
     found = _Found(raw)
     found.walk(top, 0)
     plain, html = found.texts()
@@ -54,7 +54,7 @@ def parse_mime(raw: bytes) -> Email:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """A part: its headers, and where its body is."""
 
     headers: Headers
@@ -70,7 +70,8 @@ class _Part:
         return self.headers.first("content-transfer-encoding").partition(";")[0]
 
 
-def _part(raw: bytes, start: int, end: int, *, default: str) -> _Part:
+def part_at(raw: bytes, start: int, end: int, *, default: str) -> Part:
+    """Return the part that begins with its headers at `start`."""
     blank = _BLANK_LINE.search(raw, start, min(end, start + _LONGEST_HEADERS))
     if raw[start : start + 1] in (b"\n", b"\r"):
         head, body = b"", start + (2 if raw.startswith(b"\r\n", start) else 1)
@@ -88,7 +89,7 @@ def _part(raw: bytes, start: int, end: int, *, default: str) -> _Part:
         content_type = {"text": "text/plain", "html": "text/html"}.get(content_type, default)
     disposition, of_file = parameters(headers.first("content-disposition"))
     name = of_file.get("filename") or given.get("name") or ""
-    return _Part(headers, content_type, given, disposition, name, min(body, end), end)
+    return Part(headers, content_type, given, disposition, name, min(body, end), end)
 
 
 _HEADER_LINE: Final = re.compile(rb"(?:From |>From )|[!-9;-~]{1,256}[ \t]*:")
@@ -96,6 +97,33 @@ _HEADER_LINE: Final = re.compile(rb"(?:From |>From )|[!-9;-~]{1,256}[ \t]*:")
 
 def _begins_with_header(head: bytes) -> bool:
     return any(_HEADER_LINE.match(line) for line in head[:4096].split(b"\n", 4)[:4])
+
+
+def inner_bounds(raw: bytes, part: Part) -> list[tuple[int, int]]:
+    """Return where the parts inside a multipart begin and end; none if it is not what it says."""
+    boundary = part.parameters.get("boundary", "").encode("utf-8", "surrogateescape")
+    lines = _boundary_lines(raw, boundary, part.start, part.end) if boundary else []
+    if not lines:
+        # The boundary is not declared, or not as it is used: a line such as one tells it.
+        guess = _LOOKS_LIKE_BOUNDARY.search(raw, part.start, min(part.end, part.start + 65_536))
+        if guess is None:
+            return []
+        lines = _boundary_lines(raw, guess[1], part.start, part.end)
+    bounds: list[tuple[int, int]] = []
+    for at, (_, start, closes) in enumerate(lines[:_MOST_PARTS]):
+        if closes:
+            break
+        end = lines[at + 1][0] if at + 1 < len(lines) else part.end
+        end -= raw[end - 1 : end] == b"\r" and end > start
+        bounds.append((start, max(start, end)))
+    return bounds
+
+
+def is_text(part: Part) -> bool:
+    """Tell whether a part is shown, and no file."""
+    if part.disposition == "attachment" or part.name:
+        return False
+    return part.content_type in ("text/plain", "text/html")
 
 
 @dataclass(slots=True)
@@ -117,7 +145,7 @@ class _Found:
     charset: str = ""
     parts: int = 0
 
-    def walk(self, part: _Part, depth: int, *, among: _Shown | None = None) -> None:
+    def walk(self, part: Part, depth: int, *, among: _Shown | None = None) -> None:
         """Take a part and those inside it; `among` gathers the forms of alternatives."""
         self.parts += 1
         if self.parts > _MOST_PARTS:
@@ -134,43 +162,17 @@ class _Found:
                     self.walk(one, depth + 1, among=among)
                 return
             part = _as_text(part)
-        if self._is_text(part):
+        if is_text(part):
             self._take_text(part, among)
         elif part.content_type != "text/enriched" or part.name or among is None:
             self._take_file(part)
 
-    def _inner(self, part: _Part) -> Iterator[_Part]:
-        boundary = part.parameters.get("boundary", "")
+    def _inner(self, part: Part) -> Iterator[Part]:
         default = "message/rfc822" if part.content_type == "multipart/digest" else "text/plain"
-        bounds = self._bounds(part, boundary.encode("utf-8", "surrogateescape"))
-        for start, end in bounds:
-            yield _part(self.raw, start, end, default=default)
+        for start, end in inner_bounds(self.raw, part):
+            yield part_at(self.raw, start, end, default=default)
 
-    def _bounds(self, part: _Part, boundary: bytes) -> list[tuple[int, int]]:
-        raw = self.raw
-        lines = _boundary_lines(raw, boundary, part.start, part.end) if boundary else []
-        if not lines:
-            # The boundary is not declared, or not as it is used: a line such as one tells it.
-            guess = _LOOKS_LIKE_BOUNDARY.search(raw, part.start, min(part.end, part.start + 65_536))
-            if guess is None:
-                return []
-            lines = _boundary_lines(raw, guess[1], part.start, part.end)
-        bounds: list[tuple[int, int]] = []
-        for at, (_, start, closes) in enumerate(lines[:_MOST_PARTS]):
-            if closes:
-                break
-            end = lines[at + 1][0] if at + 1 < len(lines) else part.end
-            end -= raw[end - 1 : end] == b"\r" and end > start
-            bounds.append((start, max(start, end)))
-        return bounds
-
-    @staticmethod
-    def _is_text(part: _Part) -> bool:
-        if part.disposition == "attachment" or part.name:
-            return False
-        return part.content_type in ("text/plain", "text/html")
-
-    def _text(self, part: _Part) -> str:
+    def _text(self, part: Part) -> str:
         body = self.raw[part.start : min(part.end, part.start + _LONGEST_TEXT)]
         data = decoded_bytes(body, part.encoding)
         declared = part.parameters.get("charset")
@@ -184,7 +186,7 @@ class _Found:
             text = unflowed(text, delete_space=part.parameters.get("delsp", "").lower() == "yes")
         return text
 
-    def _take_text(self, part: _Part, among: _Shown | None) -> None:
+    def _take_text(self, part: Part, among: _Shown | None) -> None:
         shown = among
         text = self._text(part)
         is_html = part.content_type == "text/html"
@@ -196,7 +198,7 @@ class _Found:
         else:
             shown.plain = text
 
-    def _take_file(self, part: _Part) -> None:
+    def _take_file(self, part: Part) -> None:
         body = self.raw[part.start : part.end].removesuffix(b"\n").removesuffix(b"\r")
         encoding = part.encoding
         name = part.name or decoded(part.headers.first("content-location")).rpartition("/")[2]
@@ -205,7 +207,7 @@ class _Found:
         elif part.content_type == "message/delivery-status" and not self.shown:
             self.shown.append(_Shown(plain=self._text(part)))
         if not name and part.content_type == "message/rfc822":
-            inner = _part(body, 0, len(body), default="text/plain").headers
+            inner = part_at(body, 0, len(body), default="text/plain").headers
             name = decoded(inner.first("subject"))[: _MAX_NAME - 4].strip() + ".eml"
         self.files.append(
             FilePart(
@@ -243,9 +245,9 @@ _LOOKS_LIKE_BOUNDARY: Final = re.compile(
 )
 
 
-def _as_text(part: _Part) -> _Part:
+def _as_text(part: Part) -> Part:
     """Return a multipart in which no parts are found as the text it must be."""
-    return _Part(part.headers, "text/plain", {}, "", "", part.start, part.end)
+    return Part(part.headers, "text/plain", {}, "", "", part.start, part.end)
 
 
 def _boundary_lines(
