@@ -35,7 +35,9 @@ def require_dovecot() -> str:
 class Dovecot:
     """A running server. Any user name is one, with `PASSWORD`; mailboxes are made when used."""
 
-    def __init__(self, folder: Path, *, tls: tuple[Path, Path] | None = None, more: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, tls: tuple[Path, Path] | None = None, more: str = ""
+    ) -> None:
         self.folder = folder
         self.port, self.tls_port = free_port(), free_port()
         user = pwd.getpwuid(os.getuid())
@@ -61,6 +63,7 @@ class Dovecot:
             extra_groups=[] if os.getuid() == 0 else None,
             stderr=subprocess.STDOUT,
             stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         for _ in range(200):
             try:
@@ -72,10 +75,10 @@ class Dovecot:
                 return
         raise AssertionError(self.tail())
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """End it, with all its sessions."""
+    def stop(self) -> None:
+        """End it at once, with all its sessions."""
         if self._process is not None:
-            self._process.send_signal(number)
+            os.killpg(os.getpgid(self._process.pid), signal.SIGKILL)
             self._process.wait(20)
             self._process = None
 

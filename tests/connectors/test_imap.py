@@ -35,9 +35,7 @@ def opened(server: Dovecot, user: str, settings: Mailbox | None = None) -> ImapM
     return found
 
 
-def sync(
-    server: Dovecot, user: str, target: Memory, settings: Mailbox | None = None
-) -> Progress:
+def sync(server: Dovecot, user: str, target: Memory, settings: Mailbox | None = None) -> Progress:
     one = opened(server, user, settings)
     try:
         return sync_mailbox(one, settings or mailbox(), target)

@@ -251,8 +251,9 @@ class ImapMailbox:
     ) -> Page:
         """Return as many of these e-mails as fit into a page; `mark` moves on to the last."""
         heads = client.fetch(uids, ["FLAGS", "INTERNALDATE", "RFC822.SIZE"])
-        wanted, size, upto = [], 0, uids[-1]
-        skipped = []
+        wanted: list[int] = []
+        skipped: list[Skipped] = []
+        size, upto = 0, uids[-1]
         for uid in uids:
             head = heads.get(uid)
             if head is None or b"INTERNALDATE" not in head or not self._is_wanted(head):
