@@ -18,10 +18,10 @@ from lodestream.store.tables import (
     annotated_comment,
     annotation_event,
     comment,
-    comment_key,
     comment_text,
     field_mark,
     file_claim,
+    fresh_comment_key,
     job,
     label_mark,
     learning,
@@ -67,7 +67,7 @@ def old_key(client: Client, db: Database, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def counts(db: Database) -> dict[str, int]:
-    tables = (comment, comment_text, comment_key, stream_exception)
+    tables = (comment, comment_text, fresh_comment_key, stream_exception)
     with db.read() as tx:
         return {
             table.name: tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
@@ -86,7 +86,7 @@ def test_the_worker_removes_all_of_a_deleted_source_and_nothing_else(
     assert counts(db) == {
         "comment": 3,
         "comment_text": 3,
-        "comment_key": 3,
+        "fresh_comment_key": 3,
         "stream_exception": 1,
     }
     with db.read() as tx:
@@ -104,7 +104,7 @@ def test_an_interrupted_purge_goes_on_where_it_was(db: Database, old_key: int) -
     assert counts(db)["comment"] == 7
     assert purge_source(db, old_key) == 4
     assert purge_source(db, old_key) == 0
-    assert counts(db)["comment_key"] == 3
+    assert counts(db)["fresh_comment_key"] == 3
 
 
 def test_a_source_that_exists_is_never_purged(db: Database, old_key: int) -> None:

@@ -12,10 +12,10 @@ from lodestream.actions.verify import verify
 from lodestream.store.db import Database, Writer
 from lodestream.store.tables import (
     comment,
-    comment_key,
     comment_text,
     counter,
     dataset,
+    fresh_comment_key,
     source,
     source_content,
     stream,
@@ -73,7 +73,7 @@ def test_nothing_is_found_where_nothing_is_wrong(client: Client, db: Database) -
 
 def _no_text(tx: Writer) -> None:
     tx.execute(sa.delete(comment_text).where(comment_text.c.pos == second(tx)[1]))
-    tx.execute(sa.delete(comment_key).where(comment_key.c.pos == second(tx)[1]))
+    tx.execute(sa.delete(fresh_comment_key).where(fresh_comment_key.c.pos == second(tx)[1]))
 
 
 def _no_comment(tx: Writer) -> None:
@@ -86,7 +86,7 @@ def _twice(tx: Writer) -> None:
     """Store the second comment again under another place, as a lost check would."""
     key, pos = second(tx)
     last = tx.execute(sa.select(counter.c.value).where(counter.c.name == "position")).scalar_one()
-    for table in (comment, comment_text, comment_key):
+    for table in (comment, comment_text, fresh_comment_key):
         names = [column.name for column in table.columns]
         columns = [
             sa.literal(last + 1, sa.BigInteger) if name == "pos" else table.c[name]

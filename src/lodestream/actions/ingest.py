@@ -22,9 +22,10 @@ from lodestream.domain.comments import (
 from lodestream.domain.errors import Conflict
 from lodestream.domain.sources import Source
 from lodestream.domain.times import now_us
-from lodestream.store import audit, comments, files, order, quotas, sources
-from lodestream.store.comments import StoredKey, StoredRow
+from lodestream.store import audit, comments, files, keys, order, quotas, sources
+from lodestream.store.comments import StoredRow
 from lodestream.store.db import Database, Writer
+from lodestream.store.keys import StoredKey
 from lodestream.store.upkeep import drop_spans, forget
 
 
@@ -149,7 +150,7 @@ def _store(
 
 def _plan(tx: Writer, source_key: int, batch: Sequence[Incoming]) -> _Plan:
     plan = _Plan()
-    stored = comments.find_keys(tx, [c.key_hash for c in batch])
+    stored = keys.find(tx, [c.key_hash for c in batch])
     if not stored:
         plan.fresh = list(batch)
         return plan

@@ -1,4 +1,4 @@
-"""Comments: rows in `comment`, `comment_text` and `comment_key`, written together."""
+"""Comments: rows in `comment`, `comment_text` and the keys, written together."""
 
 from __future__ import annotations
 
@@ -12,35 +12,17 @@ from sqlalchemy import bindparam
 
 from lodestream.domain.comments import Incoming
 from lodestream.domain.times import now_us
-from lodestream.store import bulk, derived
+from lodestream.store import bulk, derived, keys
 from lodestream.store.db import Reader, Writer
 from lodestream.store.tables import (
     annotated_comment,
     comment,
-    comment_key,
     comment_text,
     dataset_source,
     file_claim,
     source_content,
     stream_exception,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """Where a comment with some id may be, and the digest of its content."""
-
-    pos: int
-    digest: int
-
-
-def find_keys(tx: Reader, hashes: Iterable[int]) -> dict[int, list[StoredKey]]:
-    """Return what is stored under each hash. Two ids may share a hash: compare the id too."""
-    found: dict[int, list[StoredKey]] = {}
-    columns = (comment_key.c.hash, comment_key.c.pos, comment_key.c.digest)
-    for number, pos, digest in bulk.rows_in(tx, columns, comment_key.c.hash, sorted(hashes)):
-        found.setdefault(number, []).append(StoredKey(pos, digest))
-    return found
 
 
 def read_fronts(tx: Reader, positions: Iterable[int]) -> dict[int, bytes]:
@@ -105,11 +87,11 @@ def find_positions(
     tx: Reader, source: int, hashes_by_id: dict[str, int]
 ) -> dict[str, tuple[int, int]]:
     """Return position and digest of each of the ids that `source` holds."""
-    keys = find_keys(tx, hashes_by_id.values())
-    ids = read_ids(tx, source, (key.pos for same in keys.values() for key in same))
+    found = keys.find(tx, hashes_by_id.values())
+    ids = read_ids(tx, source, (key.pos for same in found.values() for key in same))
     return {
         ids[key.pos]: (key.pos, key.digest)
-        for same in keys.values()
+        for same in found.values()
         for key in same
         if key.pos in ids and ids[key.pos] in hashes_by_id
     }
@@ -130,14 +112,7 @@ def insert(
     bulk.insert_rows(
         tx, comment_text, [(pos, front) for (pos, _), front in zip(fresh, fronts, strict=True)]
     )
-    # In the order of the hash: neighbours then share pages, which halves the cost at a million.
-    keys = sorted((c.key_hash, pos, c.digest) for pos, c in fresh)
-    bulk.insert_rows(tx, comment_key, keys)
-
-
-_DELETE_KEY = sa.delete(comment_key).where(
-    comment_key.c.hash == bindparam("b_hash"), comment_key.c.pos == bindparam("b_pos")
-)
+    keys.insert(tx, ((c.key_hash, pos, c.digest) for pos, c in fresh))
 
 
 def update(
@@ -169,13 +144,7 @@ def update(
         values=("body",),
         rows=[(pos, front) for (pos, _, _), front in zip(changed, fronts, strict=True)],
     )
-    bulk.update_rows(
-        tx,
-        comment_key,
-        key=("hash", "pos"),
-        values=("digest",),
-        rows=[(c.key_hash, pos, c.digest) for pos, _, c in changed],
-    )
+    keys.update(tx, [(c.key_hash, pos, c.digest) for pos, _, c in changed])
     derived.note_changed(tx, [pos for pos, _, _ in changed], stamp=now_us())
 
 
@@ -191,11 +160,7 @@ def delete(tx: Writer, source: int, places: Sequence[tuple[int, int]]) -> int:
         tx.execute(sa.delete(stream_exception).where(stream_exception.c.pos.in_(chunk)))
         claimed = (file_claim.c.source == source) & file_claim.c.pos.in_(chunk)
         tx.execute(sa.delete(file_claim).where(claimed))
-    bulk.run_many(
-        tx,
-        _DELETE_KEY,
-        [{"b_hash": number, "b_pos": pos} for number, pos in places],
-    )
+    keys.delete(tx, places)
     derived.note_changed(tx, positions, stamp=now_us())
     return deleted
 

@@ -1,12 +1,14 @@
 """Every table and index, once, for both databases.
 
 Times are microseconds since 1970 UTC. Columns that only pass JSON on are text. A comment is spread
-over three tables so that each path touches only what it needs:
+over tables so that each path touches only what it needs:
 
 - `comment`: narrow, clustered by (source, position): what listings, filters and scans read;
 - `comment_text`: by position: the finished JSON of the comment, ready to be sent;
 - `comment_key`: by a 64-bit hash of (source, comment id): finds a comment by its name, and tells
-  by `digest` whether an upload changes anything, without touching the other two.
+  by `digest` whether an upload changes anything, without touching the other two;
+- `fresh_comment_key`: the newest entries of `comment_key`, before they are moved there
+  (`store/keys.py`).
 """
 
 from __future__ import annotations
@@ -146,6 +148,15 @@ comment_key = sa.Table(
     sa.Column("hash", _INT, primary_key=True, autoincrement=False),
     sa.Column("pos", _INT, primary_key=True, autoincrement=False),
     sa.Column("digest", _INT, nullable=False),  # 64-bit hash of the comment as it was sent
+    sqlite_with_rowid=False,
+)
+
+fresh_comment_key = sa.Table(
+    "fresh_comment_key",
+    metadata,
+    sa.Column("hash", _INT, primary_key=True, autoincrement=False),
+    sa.Column("pos", _INT, primary_key=True, autoincrement=False),
+    sa.Column("digest", _INT, nullable=False),
     sqlite_with_rowid=False,
 )
 

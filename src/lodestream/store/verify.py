@@ -6,16 +6,15 @@ Each page is read in one snapshot, so that what writers do meanwhile is no findi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from lodestream.store import bulk, comments
+from lodestream.store import comments, keys
 from lodestream.store.db import Database, Reader
 from lodestream.store.tables import (
     comment,
-    comment_key,
     comment_text,
     dataset_source,
     job,
@@ -112,27 +111,20 @@ def page_of_source(
     rows = comments.read_after(tx, checked.key, after=after, limit=limit)
     fronts = comments.read_fronts(tx, [pos for pos, _ in rows])
     numbers = {pos: hash_of(checked.key, one) for pos, one in rows}
-    keys = _keys(tx, numbers.values())
-    same = {pos for number in numbers.values() for pos in keys.get(number, ())}
+    found = keys.find(tx, numbers.values())
+    places = {number: [key.pos for key in same] for number, same in found.items()}
+    same = {pos for number in numbers.values() for pos in places.get(number, ())}
     ids = comments.read_ids(tx, checked.key, same)
     return [
         CheckedComment(
             pos,
             one,
             fronts.get(pos),
-            pos in keys.get(numbers[pos], ()),
-            tuple(at for at in keys.get(numbers[pos], ()) if at != pos and ids.get(at) == one),
+            pos in places.get(numbers[pos], ()),
+            tuple(at for at in places.get(numbers[pos], ()) if at != pos and ids.get(at) == one),
         )
         for pos, one in rows
     ]
-
-
-def _keys(tx: Reader, hashes: Iterable[int]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    columns = (comment_key.c.hash, comment_key.c.pos)
-    for number, pos in bulk.rows_in(tx, columns, comment_key.c.hash, sorted(set(hashes))):
-        found.setdefault(number, []).append(pos)
-    return found
 
 
 def page_of_texts(tx: Reader, *, after: int, limit: int) -> list[TextRow]:
@@ -148,13 +140,9 @@ def page_of_texts(tx: Reader, *, after: int, limit: int) -> list[TextRow]:
 
 def page_of_keys(tx: Reader, *, after: tuple[int, int] | None, limit: int) -> list[KeyRow]:
     """Return the next entries of the index of comment ids, in order of hash and position."""
-    place = sa.tuple_(comment_key.c.hash, comment_key.c.pos)
-    query = sa.select(comment_key.c.hash, comment_key.c.pos)
-    if after is not None:
-        query = query.where(place > sa.tuple_(*(sa.literal(one, sa.BigInteger) for one in after)))
-    rows = tx.execute(query.order_by(comment_key.c.hash, comment_key.c.pos).limit(limit)).all()
-    fronts = comments.read_fronts(tx, [row.pos for row in rows])
-    return [KeyRow(row.hash, row.pos, fronts.get(row.pos)) for row in rows]
+    rows = keys.page(tx, after=after, limit=limit)
+    fronts = comments.read_fronts(tx, [pos for _, pos in rows])
+    return [KeyRow(number, pos, fronts.get(pos)) for number, pos in rows]
 
 
 def has_comment(tx: Reader, source_key: int, pos: int, comment_id: str) -> bool:

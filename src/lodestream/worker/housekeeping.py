@@ -1,4 +1,4 @@
-"""What every server process does beside answering: write hints, empty SQLite's log."""
+"""What every server process does beside answering: write hints, settle keys, empty SQLite's log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import threading
 
 from lodestream.domain.errors import Unavailable
+from lodestream.store import keys
 from lodestream.store.activity import ActivityLog
 from lodestream.store.db import Database
 
@@ -32,6 +33,7 @@ class Housekeeper(threading.Thread):
     def _tidy(self) -> None:
         try:
             self._activity.write(self._db)
+            keys.settle(self._db)
             self._db.checkpoint_when_idle()
         except Unavailable as error:
             log.warning("housekeeping: %s", error.message)
