@@ -16,8 +16,8 @@ from lodestream.domain.times import format_us, parse_us
 from lodestream.formats import delimited
 from lodestream.formats.columns import Columns
 from lodestream.formats.delimited import SAMPLE_BYTES, Row
-from lodestream.formats.rows import RowReader
 from lodestream.formats.read_tables import Table, open_delimited
+from lodestream.formats.rows import RowReader
 from lodestream.formats.times import FORMATS, guess_formats, narrowed, read_time
 
 

@@ -9,7 +9,7 @@ kind before it: `string:Team`, `field:Policy`, `label:Claim > Late`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -108,8 +108,12 @@ _decode = msgspec.json.Decoder(_Comment).decode
 class TableMaker:
     """Makes the cells of a table; `columns` are its columns."""
 
-    def __init__(self, dataset: Dataset, model: Model | None, layout: Layout) -> None:
+    def __init__(
+        self, dataset: Dataset, model: Model | None, layout: Layout, *, digits: bool
+    ) -> None:
+        """`digits` makes probabilities texts, as which they are written fastest."""
         self._layout = layout
+        self._digits = digits and layout.mode == "probability"
         self._model = model
         self._has_sentiment = dataset.has_sentiment
         self._fields = _field_names(dataset) if layout.fields else {}
@@ -200,12 +204,12 @@ class TableMaker:
             cells.append(spread(total_sentiments(packed, len(model.labels))))
         if self._mode == "none":
             return cells
-        zeros = [0.0] * len(packed)
-        shown = shown_columns(packed, len(model.labels))
+        zeros: list[Value] = ["0.0" if self._digits else 0.0] * len(packed)
+        shown = shown_columns(packed, len(model.labels), digits=self._digits)
         columns = [zeros if place is None else shown[place] for place in self._places]
         return cells + [spread(one) for one in self._label_cells(columns, len(packed))]
 
-    def _label_cells(self, columns: Sequence[Sequence[float]], count: int) -> list[Sequence[Value]]:
+    def _label_cells(self, columns: Sequence[Sequence[Any]], count: int) -> list[Sequence[Value]]:
         if self._mode == "probability":
             return list(columns)
         pairs = list(zip(columns, self._least, strict=True))

@@ -132,7 +132,7 @@ def _parts(
         mode=body.labels,
         least=least,
     )
-    table = TableMaker(dataset, model, layout)
+    table = TableMaker(dataset, model, layout, digits=body.format != "parquet")
     if body.format == "csv":
         return csv_parts(
             table.columns,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -139,12 +139,23 @@ def shown_probabilities(rows: Sequence[bytes], labels: int) -> list[list[bytes]]
     return [[digits(steps) for steps in np.frombuffer(row[:width], "<u2").tolist()] for row in rows]
 
 
-def shown_columns(rows: Sequence[bytes], labels: int) -> list[list[float]]:
-    """Return the probabilities of packed scores as they are shown, for each label of all rows."""
+def shown_columns(rows: Sequence[bytes], labels: int, *, digits: bool) -> list[list[Any]]:
+    """Return the probabilities of packed scores as they are shown, for each label of all rows.
+
+    With `digits` as texts, else as floats; each is made once for all that are equal.
+    """
     width = 2 * labels
     raw = np.frombuffer(b"".join([row[:width] for row in rows]), "<u2").reshape(len(rows), labels)
-    columns: list[list[float]] = np.round(raw.T / STEPS, 6).tolist()
+    columns: list[list[Any]] = _shown_values(as_digits=digits)[raw.T].tolist()
     return columns
+
+
+@lru_cache(maxsize=2)
+def _shown_values(*, as_digits: bool) -> NDArray[Any]:
+    """Return what each stored probability is shown as, in order."""
+    if not as_digits:
+        return np.round(np.arange(STEPS + 1) / STEPS, 6)
+    return np.array([digits(step).decode() for step in range(STEPS + 1)], object)
 
 
 def total_sentiments(rows: Sequence[bytes], labels: int) -> list[float]:

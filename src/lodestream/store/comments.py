@@ -219,19 +219,13 @@ def page_by_timestamp(
 
 def annotated(tx: Reader, positions: Sequence[int]) -> frozenset[int]:
     """Return which of the comments a person has annotated, in any dataset that contains them."""
-    found: set[int] = set()
-    for start in range(0, len(positions), 1024):
-        query = (
-            sa.select(annotated_comment.c.pos)
-            .join(
-                dataset_source,
-                (dataset_source.c.dataset_id == annotated_comment.c.dataset_id)
-                & (dataset_source.c.source == annotated_comment.c.source),
-            )
-            .where(
-                annotated_comment.c.pos.in_(positions[start : start + 1024]),
-                annotated_comment.c.reviewed,
-            )
-        )
-        found.update(tx.execute(query).scalars())
-    return frozenset(found)
+    own = annotated_comment.c
+    columns = (own.pos, own.dataset_id, own.source, own.reviewed)
+    rows = [row for row in bulk.rows_in(tx, columns, own.pos, positions) if row[3]]
+    if not rows:
+        return frozenset()
+    query = sa.select(dataset_source.c.dataset_id, dataset_source.c.source).where(
+        dataset_source.c.dataset_id.in_({row[1] for row in rows})
+    )
+    held = {(row.dataset_id, row.source) for row in tx.execute(query)}
+    return frozenset(row[0] for row in rows if (row[1], row[2]) in held)

@@ -77,7 +77,10 @@ _decode_captures = msgspec.json.Decoder(tuple[LabelCaptures, ...]).decode
 def read_states(tx: Reader, dataset_id: str, positions: Iterable[int]) -> dict[int, Stored]:
     """Return what is stored of those of the comments that were ever annotated in a dataset."""
     found: dict[int, Stored] = {}
-    for chunk in chunks(sorted(set(positions))):
+    # Of many comments few are annotated; to ask which costs little.
+    own = annotated_comment.c.pos
+    annotated = {row[0] for row in bulk.rows_in(tx, (own,), own, set(positions))}
+    for chunk in chunks(sorted(annotated)):
         found.update(_read_chunk(tx, dataset_id, chunk))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from lodestream.domain.comments import comment_of, participants_of
 from lodestream.domain.facets import address_of, fold
+from lodestream.store import bulk
 from lodestream.store.comments import read_fronts
 from lodestream.store.db import Reader
 from lodestream.store.tables import comment
@@ -48,21 +49,17 @@ def thread_properties(
     tx: Reader, source: int, positions: Sequence[int]
 ) -> list[ThreadProperties | None]:
     """Return what is known of the thread of each comment; None for one that has none."""
-    rows = tx.execute(
-        sa.select(comment.c.pos, comment.c.thread_id).where(
-            comment.c.source == source, comment.c.pos.in_(positions)
-        )
-    )
-    thread_of = {row.pos: row.thread_id for row in rows}
+    within = (comment.c.source, source)
+    columns = (comment.c.pos, comment.c.thread_id)
+    thread_of = dict(bulk.rows_in(tx, columns, comment.c.pos, positions, within=within))
     wanted = {thread for thread in thread_of.values() if thread is not None}
-    members: dict[str, list[Any]] = {}
+    members: dict[str, list[tuple[int, int]]] = {}
     # Sorted here: asked for an order, SQLite would walk the whole source in it.
-    query = sa.select(comment.c.thread_id, comment.c.pos, comment.c.timestamp_us).where(
-        comment.c.source == source, comment.c.thread_id.in_(wanted)
-    )
-    rows_of_threads = tx.execute(query).all() if wanted else []
-    for row in sorted(rows_of_threads, key=lambda row: (row.timestamp_us, row.pos)):
-        members.setdefault(row.thread_id, []).append(row)
+    place = (comment.c.timestamp_us, comment.c.pos, comment.c.thread_id)
+    for timestamp_us, pos, thread in sorted(
+        bulk.rows_in(tx, place, comment.c.thread_id, wanted, within=within)
+    ):
+        members.setdefault(thread, []).append((timestamp_us, pos))
     described = _describe(tx, members)
     return [None if thread_of.get(pos) is None else described[pos] for pos in positions]
 
@@ -82,32 +79,34 @@ _decode_people = msgspec.json.Decoder(_Messages).decode
 _READ_AT_ONCE: Final = 1024
 
 
-def _describe(tx: Reader, threads: Mapping[str, Sequence[Any]]) -> dict[int, ThreadProperties]:
-    """Return what is known of the comments of threads, each given in order of timestamp."""
+def _describe(
+    tx: Reader, threads: Mapping[str, Sequence[tuple[int, int]]]
+) -> dict[int, ThreadProperties]:
+    """Return what is known of the comments of threads, each given as (timestamp, position)."""
     people: dict[str, set[str]] = {name: set() for name in threads}
     first_senders: dict[str, str] = {}
-    places = [(row.pos, name) for name, rows in threads.items() for row in rows]
+    places = [(pos, name) for name, rows in threads.items() for _, pos in rows]
     for start in range(0, len(places), _READ_AT_ONCE):
         chunk = places[start : start + _READ_AT_ONCE]
         fronts = read_fronts(tx, [pos for pos, _ in chunk])
         for pos, name in chunk:
             for message in _decode_people(comment_of(fronts[pos])).messages:
                 people[name].update(_address(one) for one in participants_of(message))
-                if pos == threads[name][0].pos and message.from_ is not UNSET:
+                if pos == threads[name][0][1] and message.from_ is not UNSET:
                     first_senders.setdefault(name, message.from_)
     found = {}
     for name, rows in threads.items():
         before_us: int | None = None
-        for place, row in enumerate(rows, 1):
-            found[row.pos] = ThreadProperties(
-                duration=(rows[-1].timestamp_us - rows[0].timestamp_us) / 1e6,
-                response_time=None if before_us is None else (row.timestamp_us - before_us) / 1e6,
+        for place, (timestamp_us, pos) in enumerate(rows, 1):
+            found[pos] = ThreadProperties(
+                duration=(rows[-1][0] - rows[0][0]) / 1e6,
+                response_time=None if before_us is None else (timestamp_us - before_us) / 1e6,
                 num_messages=len(rows),
                 num_participants=len(people[name]),
                 first_sender=first_senders.get(name),
                 thread_position=place,
             )
-            before_us = row.timestamp_us
+            before_us = timestamp_us
     return found
 
 
