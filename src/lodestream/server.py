@@ -44,6 +44,7 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
             held_bytes=max(settings.max_held_mib, settings.max_body_mib, settings.max_upload_mib)
             << 20,
             concurrent_requests=settings.max_concurrent,
+            streams=settings.max_exports,
             requests_per_s=settings.max_rate,
         ),
         threads=settings.threads,

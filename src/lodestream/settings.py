@@ -80,6 +80,11 @@ class Settings:
     max_concurrent: int = _setting(
         256, "Requests that one server process handles at once; more get 429.", "requests"
     )
+    max_exports: int = _setting(
+        8,
+        "Files (exports and tables) that one server process makes and sends at once; more get 429.",
+        "files",
+    )
     max_rate: float = _setting(
         0.0, "Requests a second from one token to one process; 0 means no bound.", "requests/s"
     )
