@@ -194,6 +194,92 @@ def test_audit_events_over_pages(support: Client) -> None:
 def test_projects(library: Client) -> None:
     assert library.create_project("new", title="New").title == "New"
     assert {"acme", "new", "other"} <= {one.name for one in library.projects()}
+    assert library.update_project("new", title="Newer").title == "Newer"
+    library.create_source("new/box")
+    with pytest.raises(Conflict):
+        library.delete_project("new")
+    library.delete_project("new", force=True)
+    with pytest.raises(NotFound):
+        library.project("new")
+
+
+def test_quotas_and_tokens(library: Client, client: AppClient) -> None:
+    tenant = library.call("GET", "/api/_private/tenants")["tenants"][0]["tenant_id"]
+    library.set_quota("sources", 7, tenant_id=tenant)
+    limits = {one.quota_kind: one.hard_limit for one in library.quotas()}
+    assert limits["sources"] == 7
+
+    me = library.current_user().id
+    made = library.create_token(me, "laptop")
+    assert made.token.id in [one.id for one in library.tokens(me)]
+    with Client("http://test", made.secret, transport=AppTransport(client)) as other:
+        assert other.current_user().id == me
+        library.delete_token(made.token.id)
+        with pytest.raises(Unauthorized):
+            other.current_user()
+
+
+def test_buckets_and_their_emails(library: Client) -> None:
+    made = library.create_bucket("acme/mail", title="Mail")
+    assert library.update_bucket("acme/mail", title="Post").title == "Post"
+    assert [one.full_name for one in library.buckets("acme")] == ["acme/mail"]
+    assert library.bucket("acme/mail").id == made.id
+    emails = [
+        {
+            "id": f"e{number}",
+            "mailbox": "ann@example.com",
+            "timestamp": "2024-01-01T00:00:00Z",
+            "mime_content": "Subject: x\r\n\r\ny",
+        }
+        for number in range(3)
+    ]
+    library.call("PUT", "/api/_private/buckets/acme/mail/emails", {"emails": emails})
+    assert library.count_emails("acme/mail") == 3
+    assert [one.id for one in library.emails("acme/mail", limit=2)] == ["e0", "e1", "e2"]
+    assert library.sync_states(made.id) == []
+    library.delete_bucket(made.id)
+    assert library.buckets() == []
+
+
+def test_what_is_in_a_dataset(support: Client) -> None:
+    later = {"timestamp": {"minimum": "2024-01-01T00:02:00Z"}}
+    assert support.count_comments(SOURCE) == 5
+    assert support.count_comments(SOURCE, later) == 3
+    assert support.dataset_statistics(DATASET, comment_filter=later)["num_comments"] == 3
+    found = support.query(DATASET, limit=2, filter=later, order={"kind": "recent"})
+    assert [one.comment.id for one in found] == ["m004", "m003", "m002"]
+
+
+def test_labels_change_and_changes_are_taken_back(support: Client) -> None:
+    uid = f"{support.source(SOURCE).id}.m000"
+    support.put_labels(DATASET, ["Claim", "Thanks"])
+    support.annotate(DATASET, uid, assigned=["Claim"])
+    support.annotate(DATASET, uid, assigned=["Claim", "Thanks"])
+    history = support.annotation_history(DATASET, uid)
+    assert len(history.events) == 2
+    assert support.undo_annotation(DATASET, uid) > history.revision
+    (one,) = support.annotated(DATASET, [uid])
+    assert [label.name for label in one.labelling[0].assigned] == ["Claim"]
+    assert support.update_label(DATASET, "Claim", name="Claims") == 1
+    assert support.delete_label(DATASET, "Claims") == 1
+    support.create_label_group(DATASET, "tone", instructions="How it sounds")
+    groups = {one.name: one for one in support.label_groups(DATASET)}
+    assert [one.name for one in groups["default"].label_defs] == ["Thanks"]
+    assert groups["tone"].instructions == "How it sounds"
+    support.delete_label_group(DATASET, "tone")
+    assert [one.name for one in support.label_groups(DATASET)] == ["default"]
+
+
+def test_the_content_of_an_attachment(support: Client, client: AppClient) -> None:
+    content = b"\x00\xffpdf"
+    path = f"/api/_private/sources/id:{support.source(SOURCE).id}/comments/a/attachments/0"
+    uploaded = client.put(path, content).json["content_hash"]
+    described = {"name": "a.pdf", "size": 5, "content_type": "application/pdf"}
+    sent = {"id": "a", **plain(), "attachments": [described | {"content_hash": uploaded}]}
+    support.sync_comments(SOURCE, [sent])
+    (attachment,) = support.comment(SOURCE, "a").attachments or []
+    assert attachment.attachment_reference is not None
+    assert support.attachment(attachment.attachment_reference) == content
 
 
 def test_any_other_call(support: Client) -> None:

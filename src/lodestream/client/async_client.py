@@ -12,6 +12,13 @@ from typing import Any, Literal, Protocol, TypeVar
 from lodestream.client import operations, stream_operations
 from lodestream.client.account import Account
 from lodestream.client.async_connections import AsyncConnections
+from lodestream.client.async_methods import (
+    AsyncAdminMethods,
+    AsyncBucketMethods,
+    AsyncDatasetMethods,
+    AsyncLabelMethods,
+    AsyncModelMethods,
+)
 from lodestream.client.async_streams import AsyncStreamOf
 from lodestream.client.calls import Call
 from lodestream.client.errors import ClientError
@@ -21,12 +28,8 @@ from lodestream.client.shapes import (
     Annotated,
     AuditEvent,
     Comment,
-    CommentPrediction,
     Dataset,
     Label,
-    Model,
-    ModelTag,
-    Predictions,
     Project,
     Source,
     Stream,
@@ -50,7 +53,9 @@ class AsyncTransport(Protocol):
         ...
 
 
-class AsyncClient:
+class AsyncClient(
+    AsyncAdminMethods, AsyncBucketMethods, AsyncDatasetMethods, AsyncLabelMethods, AsyncModelMethods
+):
     """Calls a server. For any number of tasks of one event loop; connections are kept and shared.
 
     url : where the server is, with what stands before `/api`, such as an organisation and a tenant.
@@ -326,53 +331,6 @@ class AsyncClient:
     async def sync_annotations(self, dataset: str, labels: Mapping[str, Sequence[str]]) -> None:
         """Set the labels of many comments: uid to names. All or none are stored."""
         await self.run(operations.sync_annotations(dataset, labels))
-
-    async def models(self, dataset: str) -> list[Model]:
-        """Return the models of a dataset, newest first."""
-        return await self.run(operations.models(dataset))
-
-    async def pin_model(self, dataset: str, version: int) -> None:
-        """Keep a model, so that streams and predictions may use it."""
-        await self.run(operations.pin_model(dataset, version))
-
-    async def unpin_model(self, dataset: str, version: int) -> None:
-        """Keep a model no longer. Raises Conflict while something uses it."""
-        await self.run(operations.unpin_model(dataset, version))
-
-    async def model_tags(self, dataset: str) -> list[ModelTag]:
-        """Return which versions are live and staging."""
-        return await self.run(operations.model_tags(dataset))
-
-    async def tag_model(
-        self, dataset: str, version: int, tag: Literal["live", "staging"]
-    ) -> ModelTag:
-        """Call a pinned version live or staging."""
-        return await self.run(operations.tag_model(dataset, version, tag))
-
-    async def predict(
-        self,
-        dataset: str,
-        version: int | str,
-        documents: Sequence[object],
-        *,
-        threshold: float | Literal["auto"] | None = None,
-    ) -> Predictions:
-        """Predict for texts that are not stored: mappings or structs with `messages`.
-
-        `version` is a pinned one, or "live" or "staging".
-        """
-        return await self.run(operations.predict(dataset, version, documents, threshold))
-
-    async def predict_comments(
-        self,
-        dataset: str,
-        version: int | str,
-        uids: Sequence[str],
-        *,
-        threshold: float | Literal["auto"] | None = None,
-    ) -> list[CommentPrediction]:
-        """Predict for stored comments, in the order of the uids."""
-        return await self.run(operations.predict_comments(dataset, version, uids, threshold))
 
     async def users(self) -> list[User]:
         """Return all users that this one sees."""

@@ -15,17 +15,20 @@ from lodestream.client.calls import Call
 from lodestream.client.connections import Connections
 from lodestream.client.errors import ClientError
 from lodestream.client.http import Reply
+from lodestream.client.methods import (
+    AdminMethods,
+    BucketMethods,
+    DatasetMethods,
+    LabelMethods,
+    ModelMethods,
+)
 from lodestream.client.retries import Retries
 from lodestream.client.shapes import (
     Annotated,
     AuditEvent,
     Comment,
-    CommentPrediction,
     Dataset,
     Label,
-    Model,
-    ModelTag,
-    Predictions,
     Project,
     Source,
     Stream,
@@ -50,7 +53,7 @@ class Transport(Protocol):
         ...
 
 
-class Client:
+class Client(AdminMethods, BucketMethods, DatasetMethods, LabelMethods, ModelMethods):
     """Calls a server. For any number of threads; connections are kept and shared.
 
     url : where the server is, with what stands before `/api`, such as an organisation and a tenant.
@@ -318,51 +321,6 @@ class Client:
     def sync_annotations(self, dataset: str, labels: Mapping[str, Sequence[str]]) -> None:
         """Set the labels of many comments: uid to names. All or none are stored."""
         self.run(operations.sync_annotations(dataset, labels))
-
-    def models(self, dataset: str) -> list[Model]:
-        """Return the models of a dataset, newest first."""
-        return self.run(operations.models(dataset))
-
-    def pin_model(self, dataset: str, version: int) -> None:
-        """Keep a model, so that streams and predictions may use it."""
-        self.run(operations.pin_model(dataset, version))
-
-    def unpin_model(self, dataset: str, version: int) -> None:
-        """Keep a model no longer. Raises Conflict while something uses it."""
-        self.run(operations.unpin_model(dataset, version))
-
-    def model_tags(self, dataset: str) -> list[ModelTag]:
-        """Return which versions are live and staging."""
-        return self.run(operations.model_tags(dataset))
-
-    def tag_model(self, dataset: str, version: int, tag: Literal["live", "staging"]) -> ModelTag:
-        """Call a pinned version live or staging."""
-        return self.run(operations.tag_model(dataset, version, tag))
-
-    def predict(
-        self,
-        dataset: str,
-        version: int | str,
-        documents: Sequence[object],
-        *,
-        threshold: float | Literal["auto"] | None = None,
-    ) -> Predictions:
-        """Predict for texts that are not stored: mappings or structs with `messages`.
-
-        `version` is a pinned one, or "live" or "staging".
-        """
-        return self.run(operations.predict(dataset, version, documents, threshold))
-
-    def predict_comments(
-        self,
-        dataset: str,
-        version: int | str,
-        uids: Sequence[str],
-        *,
-        threshold: float | Literal["auto"] | None = None,
-    ) -> list[CommentPrediction]:
-        """Predict for stored comments, in the order of the uids."""
-        return self.run(operations.predict_comments(dataset, version, uids, threshold))
 
     def users(self) -> list[User]:
         """Return all users that this one sees."""

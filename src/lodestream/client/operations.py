@@ -26,14 +26,11 @@ from lodestream.client.shapes import (
     Annotated,
     AuditEvent,
     Comment,
-    CommentPrediction,
     Dataset,
     Label,
-    Model,
-    ModelTag,
-    Predictions,
     Project,
     Source,
+    SourceStatistics,
     Synced,
     User,
 )
@@ -53,13 +50,10 @@ _projects: Final = inside("projects", list[Project])
 _user: Final = inside("user", User)
 _users: Final = inside("users", list[User])
 _comment: Final = inside("comment", Comment)
-_models: Final = inside("labellers", list[Model])
-_tags: Final = inside("model_tags", list[ModelTag])
-_tag: Final = inside("model_tag", ModelTag)
 _labels: Final = inside("label_defs", list[Label])
-_of_comments: Final = inside("predictions", list[CommentPrediction])
+_statistics: Final = inside("statistics", SourceStatistics)
+_dataset_statistics: Final = inside("statistics", dict[str, Any])
 _synced: Final = whole(Synced)
-_predicted: Final = whole(Predictions)
 
 
 class CommentsPage(Struct, kw_only=True):
@@ -83,6 +77,14 @@ class AuditPage(Struct, kw_only=True):
     continuation: str | None = None
 
 
+class QueryPage(Struct, kw_only=True):
+    """A page of comments with their annotations; `continuation` leads to the next."""
+
+    results: list[Annotated]
+    continuation: str | None = None
+
+
+_query_page: Final = whole(QueryPage)
 _comments_page: Final = whole(CommentsPage)
 _annotated_page: Final = whole(AnnotatedPage)
 _audit_page: Final = whole(AuditPage)
@@ -147,6 +149,13 @@ def delete_source(source_id: str) -> Call[None]:
     """A source and its comments, to be deleted."""
     path = f"{_V1}/sources/id:{part(source_id)}"
     return call("DELETE", path, decode=nothing, gone_is_done=True)
+
+
+def source_statistics(name: str, comment_filter: Mapping[str, Any]) -> Call[SourceStatistics]:
+    """How many comments of a source match a filter; an empty one matches all."""
+    path = f"{_source_path(name)}/statistics"
+    body = {"comment_filter": comment_filter}
+    return call("POST", path, body, decode=_statistics, idempotent=True)
 
 
 def sync(source: str, body: bytes) -> Call[Synced]:
@@ -222,22 +231,39 @@ def delete_dataset(name: str) -> Call[None]:
     return call("DELETE", dataset_path(name), decode=nothing, gone_is_done=True)
 
 
+def dataset_statistics(name: str, **asked: object) -> Call[dict[str, Any]]:
+    """Counts of a dataset's comments; what is asked is as the API has it."""
+    path = f"{private_dataset_path(name)}/statistics"
+    return call("POST", path, asked, decode=_dataset_statistics, idempotent=True)
+
+
+def query_page(name: str, **asked: object) -> Call[QueryPage]:
+    """One page of a dataset's comments, in an order; what is asked is as the API has it."""
+    path = f"{private_dataset_path(name)}/query"
+    return call("POST", path, asked, decode=_query_page, idempotent=True)
+
+
+def attachment(reference: str) -> Call[bytes]:
+    """The content of an attachment, by the reference in its comment."""
+    return call("GET", f"{_V1}/attachments/{part(reference)}", decode=bytes)
+
+
 def labels(dataset: str) -> Call[list[Label]]:
     """The labels of a dataset."""
-    path = f"{_private(dataset)}/label-groups/default"
+    path = f"{private_dataset_path(dataset)}/label-groups/default"
     return call("GET", path, decode=lambda content: _group(content).label_defs)
 
 
 def put_labels(dataset: str, labels: Sequence[Label | str]) -> Call[None]:
     """Labels to create, or to change by their names."""
     given = [Label(name=one) if isinstance(one, str) else one for one in labels]
-    path = f"{_private(dataset)}/labels/default"
+    path = f"{private_dataset_path(dataset)}/labels/default"
     return call("PUT", path, {"label_defs": given}, decode=nothing)
 
 
 def annotated(dataset: str, uids: Sequence[str]) -> Call[AnnotatedPage]:
     """Comments with their annotations."""
-    path = f"{_private(dataset)}/labellings{query(id=uids)}"
+    path = f"{private_dataset_path(dataset)}/labellings{query(id=uids)}"
     return call("GET", path, decode=_annotated_page)
 
 
@@ -246,7 +272,7 @@ def annotated_page(
 ) -> Call[AnnotatedPage]:
     """One page of the reviewed comments of a source."""
     asked = query(source_id=source_id, after=after, limit=limit)
-    return call("GET", f"{_private(dataset)}/labellings{asked}", decode=_annotated_page)
+    return call("GET", f"{private_dataset_path(dataset)}/labellings{asked}", decode=_annotated_page)
 
 
 def annotate(
@@ -262,7 +288,7 @@ def annotate(
     for name, given in (("assigned", assigned), ("dismissed", dismissed)):
         if given is not None:
             group[name] = [{"name": one, "sentiment": sentiment} for one in given]
-    path = f"{_private(dataset)}/labellings/{part(uid)}"
+    path = f"{private_dataset_path(dataset)}/labellings/{part(uid)}"
     # The lists replace what was there: twice is as once.
     return call("POST", path, {"labelling": [group]}, decode=_ignored, idempotent=True)
 
@@ -277,63 +303,6 @@ def sync_annotations(dataset: str, labels: Mapping[str, Sequence[str]]) -> Call[
     }
     path = f"{dataset_path(dataset)}/sync-annotations"
     return call("POST", path, body, decode=nothing, idempotent=True)
-
-
-def models(dataset: str) -> Call[list[Model]]:
-    """The models of a dataset, newest first."""
-    path = f"{_private(dataset)}/labellers"
-    return call("POST", path, {}, decode=_models, idempotent=True)
-
-
-def pin_model(dataset: str, version: int) -> Call[None]:
-    """A model to keep, so that streams and predictions may use it."""
-    return call("PUT", f"{_private(dataset)}/labellers/{version}/pin", {}, decode=nothing)
-
-
-def unpin_model(dataset: str, version: int) -> Call[None]:
-    """A model that need not be kept."""
-    return call("DELETE", f"{_private(dataset)}/labellers/{version}/pin", decode=nothing)
-
-
-def model_tags(dataset: str) -> Call[list[ModelTag]]:
-    """The versions that are live and staging."""
-    return call("GET", f"{dataset_path(dataset)}/model-tags", decode=_tags)
-
-
-def tag_model(dataset: str, version: int, tag: Literal["live", "staging"]) -> Call[ModelTag]:
-    """A pinned version to be called live or staging."""
-    body = {"model_tag": {"version": version}}
-    return call("PUT", f"{_private(dataset)}/model-tags/{tag}", body, decode=_tag)
-
-
-def predict(
-    dataset: str,
-    version: int | str,
-    documents: Sequence[object],
-    threshold: float | Literal["auto"] | None,
-) -> Call[Predictions]:
-    """Predictions for texts that are not stored."""
-    body: dict[str, object] = {"documents": documents}
-    if threshold is not None:
-        body["threshold"] = threshold
-    # Predicting stores nothing.
-    return call(
-        "POST", _model(dataset, version, "predict"), body, decode=_predicted, idempotent=True
-    )
-
-
-def predict_comments(
-    dataset: str,
-    version: int | str,
-    uids: Sequence[str],
-    threshold: float | Literal["auto"] | None,
-) -> Call[list[CommentPrediction]]:
-    """Predictions for stored comments, in the order of the uids."""
-    body: dict[str, object] = {"uids": uids}
-    if threshold is not None:
-        body["threshold"] = threshold
-    path = _model(dataset, version, "predict-comments")
-    return call("POST", path, body, decode=_of_comments, idempotent=True)
 
 
 def users() -> Call[list[User]]:
@@ -408,12 +377,9 @@ def _source_path(name: str) -> str:
     return f"{_V1}/sources/{full_name(name)}"
 
 
-def _private(dataset: str) -> str:
+def private_dataset_path(dataset: str) -> str:
+    """Return the private path of a dataset. Raises ValueError for what is no full name."""
     return f"{_PRIVATE}/datasets/{full_name(dataset)}"
-
-
-def _model(dataset: str, version: int | str, action: str) -> str:
-    return f"{dataset_path(dataset)}/labellers/{part(str(version))}/{action}"
 
 
 def _ignored(content: bytes | bytearray) -> None:

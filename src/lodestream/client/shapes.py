@@ -177,6 +177,12 @@ class Source(Struct, kw_only=True):
         return f"{self.owner}/{self.name}"
 
 
+class SourceStatistics(Struct, kw_only=True):
+    """How many comments of a source match a filter."""
+
+    num_comments: int
+
+
 class Label(Struct, kw_only=True, omit_defaults=True):
     """The definition of a label."""
 
@@ -185,6 +191,16 @@ class Label(Struct, kw_only=True, omit_defaults=True):
     instructions: str = ""
     external_id: str | None = None
     moon_form: list[dict[str, Any]] | None = None
+
+
+class LabelGroup(Struct, kw_only=True):
+    """A group of labels."""
+
+    name: str
+    label_defs: list[Label] = []
+    hidden: bool | None = None
+    trainable: bool | None = None
+    instructions: str = ""
 
 
 class Dataset(Struct, kw_only=True):
@@ -253,6 +269,25 @@ class Annotated(Struct, kw_only=True):
     labelling: list[Labelling] = []
     entities: Any = None
     moon_forms: Any = None
+
+
+class Change(Struct, kw_only=True):
+    """A change of a comment's annotations; both states are as the API has them."""
+
+    revision: int
+    timestamp: datetime
+    user_id: str
+    username: str | None = None
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+
+
+class History(Struct, kw_only=True):
+    """The changes of a comment's annotations, the newest first, and its present revision."""
+
+    comment_uid: str
+    revision: int
+    events: list[Change] = []
 
 
 class ModelSettings(Struct, kw_only=True):
@@ -338,3 +373,60 @@ class AuditEvent(Struct, kw_only=True):
     dataset_ids: list[str] = []
     project_ids: list[str] = []
     trigger_ids: list[str] = []
+
+
+class Quota(Struct, kw_only=True):
+    """How much of something there may be, and how much there is."""
+
+    quota_kind: str
+    hard_limit: int
+    current_max_usage: int = 0
+    auto_increase_up_to: int | None = None
+
+
+class Token(Struct, kw_only=True):
+    """A token, without its secret."""
+
+    id: str
+    user_id: str
+    label: str = ""
+    created_at: datetime | None = None
+
+
+class Bucket(Struct, kw_only=True):
+    """A collection of raw e-mails."""
+
+    id: str
+    owner: str
+    name: str
+    title: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def full_name(self) -> str:
+        """`project/name`."""
+        return f"{self.owner}/{self.name}"
+
+
+class Email(Struct, kw_only=True):
+    """A raw e-mail in a bucket; `mime_content` has no attachments in it, they are listed apart."""
+
+    id: str
+    mailbox: str
+    timestamp: datetime
+    mime_content: str = ""
+    metadata: dict[str, Any] | None = None
+    attachments: list[Attachment] = []
+
+
+class KeyedSyncState(Struct, kw_only=True):
+    """Where a connector is with a folder of a mailbox."""
+
+    mailbox_name: str
+    folder_id: str
+    folder_path: list[str] = []
+    status: Any = None
+    synced_until: datetime | None = None
+    last_synced_at: datetime | None = None
+    fingerprint: str | None = None
