@@ -132,6 +132,27 @@ def test_the_tutorial(reader: Reader) -> None:
         assert reader.said("node consume.mjs") == lines
 
 
+def test_the_page_on_the_command_line(reader: Reader) -> None:
+    try:
+        reader.follow("docs/howto/cli.md")
+    finally:
+        reader.stop()
+
+    contexts = reader.said("export TOKEN=").splitlines()
+    assert [line.split()[0] for line in contexts] == ["CURRENT", "live", "*"]
+    assert reader.said("lodestream comment list").splitlines()[1].endswith("Where is my claim?")
+    assert reader.said("lodestream comment query") == "mail-1\n"
+    assert [
+        line.split()[0] for line in reader.said("echo '{\"comment_filter").splitlines()[-2:]
+    ] == [
+        "all",
+        "reviewed",
+    ]
+    labels = reader.said("lodestream label rename").splitlines()
+    assert [line.split("  ")[0] for line in labels[2:]] == ["Claims", "Claims > Status", "Thanks"]
+    assert "ada@example.com" in reader.said("lodestream user create")
+
+
 def test_the_tutorial_of_labels_and_predictions(reader: Reader) -> None:
     try:
         reader.follow("docs/tutorial/label-and-predict.md")

@@ -38,8 +38,44 @@ COMMANDS: Final = {
         "lodestream.cli.context_commands:context",
         "Servers by name, with a token each, that commands talk to.",
     ),
+    "project": Deferred(
+        "lodestream.cli.projects:project", "Projects, which everything else belongs to."
+    ),
+    "source": Deferred(
+        "lodestream.cli.sources:source", "Sources: collections of comments of one kind."
+    ),
+    "comment": Deferred(
+        "lodestream.cli.comment_commands:comment",
+        "Comments: get, list, query, delete; see also `import` and `export`.",
+    ),
+    "attachment": Deferred(
+        "lodestream.cli.comment_commands:attachment", "Files that belong to comments."
+    ),
+    "bucket": Deferred(
+        "lodestream.cli.buckets:bucket",
+        "Buckets: collections of raw e-mails that sources read from.",
+    ),
+    "dataset": Deferred(
+        "lodestream.cli.datasets:dataset",
+        "Datasets: sources seen together, with labels, models and streams.",
+    ),
+    "label": Deferred(
+        "lodestream.cli.labels:label",
+        "Labels of a dataset: list, create, rename, merge, delete.",
+    ),
+    "label-group": Deferred("lodestream.cli.labels:label_group", "Groups of labels."),
+    "annotation": Deferred(
+        "lodestream.cli.annotations:annotation",
+        "Annotations of a comment: their history, and the way back.",
+    ),
+    "model": Deferred(
+        "lodestream.cli.models:model",
+        "Model versions of a dataset: list, pin, tag, validate, predict.",
+    ),
+    "audit": Deferred("lodestream.cli.admin:audit", "The audit log: who changed what."),
+    "quota": Deferred("lodestream.cli.admin:quota", "Quotas: how much of everything there may be."),
     "stream": Deferred(
-        "lodestream.cli.streams:stream", "Streams: how they do, listen, move, verify."
+        "lodestream.cli.streams:stream", "Streams: definitions, how they do, listen, move, verify."
     ),
     "import": Deferred(
         "lodestream.cli.comments:import_comments",

@@ -175,7 +175,12 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not somebody_can_answer():
         raise Failed(f"{question} Nobody can be asked here: add --yes to do it")
     if not click.confirm(question, err=True):
         raise Failed("nothing was done")
+
+
+def somebody_can_answer() -> bool:
+    """Tell whether there is a terminal to ask questions at."""
+    return sys.stdin.isatty()

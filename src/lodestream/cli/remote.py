@@ -42,6 +42,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -53,12 +54,14 @@ from lodestream.cli.contexts import Context, read_contexts
 from lodestream.cli.options import Failed, Unreachable
 from lodestream.client import Client, ClientError, Retries
 from lodestream.client import Unreachable as NoAnswer
+from lodestream.client.bucket_operations import bucket, bucket_by_id
 from lodestream.client.calls import Call, full_name
 from lodestream.client.operations import dataset, dataset_by_id, source, source_by_id
 
 T = TypeVar("T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+MOST_ROWS: Final = 100
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 _ID: Final = re.compile(r"^(?:id:)?([0-9a-f]{16})$")
 
@@ -156,6 +159,17 @@ def _trusting() -> ssl.SSLContext:
     return context
 
 
+SERVER_OPTIONS: Final = (
+    "url",
+    "token",
+    "context",
+    "accept_invalid_certificates",
+    "proxy",
+    "contexts_file",
+)
+"""What `server_options_alone` gives a command."""
+
+
 def contexts_file_option(command: _Command) -> _Command:
     """Add the option that says where the contexts are."""
     file = click.option(
@@ -176,7 +190,8 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(*arguments: Any, **given: Any) -> Any:
-        with connected(chosen_server(given)) as client:
+        server = {name: given.pop(name) for name in SERVER_OPTIONS}
+        with connected(chosen_server(server)) as client:
             return command(*arguments, client=client, **given)
 
     return server_options_alone(run)
@@ -212,13 +227,9 @@ def server_options_alone(command: _Command) -> _Command:
 
 
 def chosen_server(given: dict[str, Any]) -> Context:
-    """Take the options about the server out of those of a command; return the server."""
-    file = contexts_file(given.pop("contexts_file"))
-    name: str | None = given.pop("context")
-    url: str | None = given.pop("url")
-    token: str | None = given.pop("token")
-    insecure: bool = given.pop("accept_invalid_certificates")
-    proxy: str | None = given.pop("proxy")
+    """Return the server that the options mean. Raises Failed for a context that there is not."""
+    file = contexts_file(given["contexts_file"])
+    name, url, token = given["context"], given["url"], given["token"]
     if name is not None:
         base = read_contexts(file).get(name)
         # A context that is named beats the environment, which options beat.
@@ -232,8 +243,9 @@ def chosen_server(given: dict[str, Any]) -> Context:
         name=base.name,
         url=url or base.url,
         token=base.token if token is None else token,
-        accept_invalid_certificates=insecure or base.accept_invalid_certificates,
-        proxy=proxy or base.proxy,
+        accept_invalid_certificates=given["accept_invalid_certificates"]
+        or base.accept_invalid_certificates,
+        proxy=given["proxy"] or base.proxy,
     )
 
 
@@ -273,6 +285,40 @@ def answer(client: Client, call: Call[Any]) -> dict[str, Any]:
     return client.run(call.as_json())
 
 
+def paged(
+    client: Client, page: Callable[[str | None], Call[Any]], items: str, *, cursor: str
+) -> Iterator[dict[str, Any]]:
+    """Yield the items of all pages; `page` makes the call for what follows a cursor."""
+    after: str | None = None
+    while True:
+        found = answer(client, page(after))
+        yield from found[items]
+        after = found.get(cursor)
+        if after is None or not found[items]:
+            return
+
+
+def limit_option(command: _Command) -> _Command:
+    """Add `--limit`, for lists that may be long; see `at_most`."""
+    limit = click.option(
+        "--limit",
+        type=click.IntRange(1),
+        help="List so many at most; a table has at most "
+        f"{MOST_ROWS} unless told otherwise, JSON all.",
+    )
+    return limit(command)
+
+
+def at_most(
+    limit: int | None, found: Iterator[dict[str, Any]], *, as_json: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield what was found up to a limit; tell on standard error if a table leaves out some."""
+    most = MOST_ROWS if limit is None and not as_json else limit
+    yield from islice(found, most)
+    if limit is None and most is not None and next(found, None) is not None:
+        click.echo(f"the first {most}; --limit shows more", err=True)
+
+
 def find_source(client: Client, name: str) -> dict[str, Any]:
     """Return a source by its full name or its id."""
     call = source(name) if "/" in name else source_by_id(name)
@@ -287,6 +333,13 @@ def find_dataset(client: Client, name: str) -> dict[str, Any]:
     return found
 
 
+def find_bucket(client: Client, name: str) -> dict[str, Any]:
+    """Return a bucket by its full name or its id."""
+    call = bucket(name) if "/" in name else bucket_by_id(name)
+    found: dict[str, Any] = answer(client, call)["bucket"]
+    return found
+
+
 def source_name(client: Client, name: str) -> str:
     """Return the full name of a source, which is asked for only if its id is given."""
     return name if "/" in name else named(find_source(client, name))
@@ -297,9 +350,33 @@ def dataset_name(client: Client, name: str) -> str:
     return name if "/" in name else named(find_dataset(client, name))
 
 
+def bucket_name(client: Client, name: str) -> str:
+    """Return the full name of a bucket, which is asked for only if its id is given."""
+    return name if "/" in name else named(find_bucket(client, name))
+
+
 def named(thing: dict[str, Any]) -> str:
     """Return the full name of a thing as the API has it."""
     return f"{thing['owner']}/{thing['name']}"
+
+
+def time_range_options(command: _Command) -> _Command:
+    """Add `--from-timestamp` and `--to-timestamp`; `time_range` makes a filter of them."""
+    for name, meaning in (("to", "at or before"), ("from", "at or after")):
+        option = click.option(
+            f"--{name}-timestamp",
+            metavar="TIMESTAMP",
+            help=f"Only comments written {meaning} this instant, as 2024-01-31T12:00:00Z.",
+        )
+        command = option(command)
+    return command
+
+
+def time_range(times: dict[str, str | None]) -> dict[str, Any]:
+    """Return the filter of comments for the options of `time_range_options`."""
+    ends = {"minimum": times["from_timestamp"], "maximum": times["to_timestamp"]}
+    given = {name: at for name, at in ends.items() if at is not None}
+    return {"timestamp": given} if given else {}
 
 
 def body_option(command: _Command) -> _Command:
@@ -324,10 +401,11 @@ def body_of(file: IO[bytes] | None, **options: Any) -> dict[str, Any]:
 
 def read_object(file: IO[bytes]) -> dict[str, Any]:
     """Return the JSON object in a file. Raises UsageError for anything else."""
+    name = getattr(file, "name", "the input")
     try:
         found = json.loads(file.read())
     except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{file.name} is not JSON: {error}") from error
+        raise click.UsageError(f"{name} is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise click.UsageError(f"{file.name} has to hold a JSON object")
+        raise click.UsageError(f"{name} has to hold a JSON object")
     return found

@@ -12,8 +12,17 @@ import click
 from lodestream.cli.options import Commands, Deferred, json_option, stopped_by_signals
 from lodestream.cli.output import duration, show_rows
 from lodestream.cli.remote import DATASET, answer, dataset_name, server_options
+from lodestream.cli.stream_definitions import (
+    calls,
+    create,
+    delete,
+    exception,
+    get,
+    list_streams,
+    update,
+)
 from lodestream.client import Client
-from lodestream.client.stream_operations import StreamCalls, stream_status, streams_status
+from lodestream.client.stream_operations import stream_status, streams_status
 
 _VERIFY: Final = Deferred(
     "lodestream.cli.verify:verify_order",
@@ -23,10 +32,14 @@ _VERIFY: Final = Deferred(
 
 @click.group(cls=Commands, deferred={"verify": _VERIFY})
 def stream() -> None:
-    """Streams: how they do, listen, move, verify.
+    """Streams: definitions, how they do, listen, move, verify.
 
     All but `verify` talk to a running server.
     """
+
+
+for _command in (list_streams, get, create, update, delete, exception):
+    stream.add_command(_command)
 
 
 _STATUS: Final = (
@@ -105,15 +118,15 @@ def listen(
     The stream is advanced after a batch is printed, and never past what was printed: what is
     killed in between comes again. Ends cleanly on SIGTERM and SIGINT.
     """
-    calls = _calls(client, dataset, name)
+    stream_calls = calls(client, dataset, name)
     with stopped_by_signals() as stop:
         while not stop.is_set():
-            batch = answer(client, calls.fetch(size, None))
+            batch = answer(client, stream_calls.fetch(size, None))
             printed = _print_batch(batch, stop)
             if no_advance:
                 return
             if printed is not None:
-                client.run(calls.advance(printed))
+                client.run(stream_calls.advance(printed))
             if batch["is_end_sequence"]:
                 if until_end:
                     return
@@ -147,7 +160,7 @@ def advance(client: Client, dataset: str, name: str, sequence_id: str) -> None:
 
     A stream never moves back by this: see `reset`.
     """
-    click.echo(client.run(_calls(client, dataset, name).advance(sequence_id)))
+    click.echo(client.run(calls(client, dataset, name).advance(sequence_id)))
 
 
 @stream.command("reset")
@@ -163,8 +176,4 @@ def advance(client: Client, dataset: str, name: str, sequence_id: str) -> None:
 @server_options
 def reset(client: Client, dataset: str, name: str, instant: str) -> None:
     """Move a stream to an instant, backwards or forwards, and print the new place."""
-    click.echo(client.run(_calls(client, dataset, name).reset(instant)))
-
-
-def _calls(client: Client, dataset: str, name: str) -> StreamCalls:
-    return StreamCalls.of(f"{dataset_name(client, dataset)}/{name}")
+    click.echo(client.run(calls(client, dataset, name).reset(instant)))

@@ -1,30 +1,30 @@
-"""`lodestream user` and `lodestream token`: accounts, from the server's own machine.
+"""`lodestream user` and `lodestream token`: accounts, in the database itself or over the API.
 
-They work on the database itself, so they need no token and work while the server runs; what they
-change holds for the server's next request.
+On the database they need no token and work while the server runs; what they change holds for the
+server's next request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
 
-from lodestream.actions import tokens as token_actions
-from lodestream.actions import users as user_actions
-from lodestream.cli.database import database_options, migrated_database, settings_from
+from lodestream.cli.accounts import Accounts, RemoteAccounts, Row
 from lodestream.cli.options import Commands, json_option
-from lodestream.cli.output import print_json, print_table
+from lodestream.cli.output import print_json, print_table, show_one
+from lodestream.cli.remote import (
+    SERVER_OPTIONS,
+    chosen_server,
+    connected,
+    is_on_command_line,
+    server_options_alone,
+)
 from lodestream.domain import access
-from lodestream.domain.errors import NotFound
-from lodestream.domain.ids import is_id
-from lodestream.domain.times import format_us
-from lodestream.domain.users import OPERATOR, Token, User
-from lodestream.settings import Settings
-from lodestream.store import accounts, tokens
-from lodestream.store.db import Reader
 
 Names: TypeAlias = tuple[str, ...]
 
@@ -49,26 +49,81 @@ _PERMISSION = click.option(
 )
 
 
+def _accounts_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say whose accounts a command works on; it gets `accounts`.
+
+    They are those of the database, as they need no token there and the first token comes from
+    somewhere, unless a server is named by hand.
+    """
+
+    @wraps(command)
+    def run(*arguments: Any, **given: Any) -> Any:
+        is_remote = given.pop("api") or any(map(is_on_command_line, ("url", "token", "context")))
+        where = {name: given.pop(name) for name in ("data", "database_url")}
+        server = {name: given.pop(name) for name in SERVER_OPTIONS}
+        if is_remote and any(map(is_on_command_line, where)):
+            raise click.UsageError("--data and --database-url lead to a database, not to a server")
+        if is_remote:
+            with connected(chosen_server(server)) as client:
+                return command(*arguments, accounts=RemoteAccounts(client), **given)
+        with _local(**where) as accounts:
+            return command(*arguments, accounts=accounts, **given)
+
+    for option in (
+        click.option(
+            "--database-url",
+            metavar="URL",
+            help="Database to use instead of the embedded one, as postgresql://user@host/name.  "
+            "[LODESTREAM_DATABASE_URL]",
+        ),
+        click.option(
+            "--data",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder of the embedded database and uploaded files.  [LODESTREAM_DATA, or "
+            "lodestream-data]",
+        ),
+        click.option(
+            "--api",
+            is_flag=True,
+            help="Work on a server over its API instead of the database; so do --url, --token and "
+            "--context.",
+        ),
+    ):
+        run = option(run)
+    return server_options_alone(run)
+
+
+@contextmanager
+def _local(*, data: Path | None, database_url: str | None) -> Iterator[Accounts]:
+    # The libraries of databases are not needed to talk to a server.
+    from lodestream.cli.local_accounts import LocalAccounts, opened
+
+    with opened(data=data, database_url=database_url) as db:
+        yield LocalAccounts(db)
+
+
+def _permissions(command: Any) -> Any:
+    return json_option(_GLOBAL(_PROJECT(_PERMISSION(command))))
+
+
 @click.group(cls=Commands)
 def token() -> None:
-    """Tokens that callers of the API prove themselves with."""
+    """Tokens that callers of the API prove themselves with.
+
+    In the database itself, or with --api, --url or --context on a server.
+    """
 
 
 @token.command("create")
 @click.option("--user", "username", metavar="NAME", required=True, help="Whose token it is.")
 @click.option("--label", default="", metavar="TEXT", help="What the token is for.")
 @json_option
-@database_options
-def create_token(
-    username: str, label: str, as_json: bool, data: Path | None, database_url: str | None
-) -> None:
+@_accounts_options
+def create_token(accounts: Accounts, username: str, label: str, as_json: bool) -> None:
     """Make a token and print it; it cannot be shown again."""
-    with migrated_database(settings_from(data=data, database_url=database_url)) as db:
-        with db.read() as tx:
-            user = _find_user(tx, username)
-        made, secret = token_actions.create_token(db, actor=OPERATOR, user_id=user.id, label=label)
+    made, secret = accounts.create_token(accounts.find_user(username), label)
     if as_json:
-        print_json({"token": _token_row(made, user.username), "secret": secret})
+        print_json({"token": made, "secret": secret})
     else:
         click.echo(secret)
 
@@ -76,19 +131,10 @@ def create_token(
 @token.command("list")
 @click.option("--user", "username", metavar="NAME", help="Only this user's tokens.")
 @json_option
-@database_options
-def list_tokens(
-    username: str | None, as_json: bool, data: Path | None, database_url: str | None
-) -> None:
+@_accounts_options
+def list_tokens(accounts: Accounts, username: str | None, as_json: bool) -> None:
     """List tokens, without their secrets."""
-    with (
-        migrated_database(settings_from(data=data, database_url=database_url)) as db,
-        db.read() as tx,
-    ):
-        users = [_find_user(tx, username)] if username else accounts.list_users(tx)
-        names = {user.id: user.username for user in users}
-        found = tokens.list_tokens(tx, users[0].id if username else None)
-    rows = [_token_row(one, names[one.user_id]) for one in found]
+    rows = accounts.tokens(accounts.find_user(username) if username else None)
     if as_json:
         print_json(rows)
     else:
@@ -97,173 +143,169 @@ def list_tokens(
 
 @token.command("revoke")
 @click.argument("token_id", metavar="ID")
-@database_options
-def revoke_token(token_id: str, data: Path | None, database_url: str | None) -> None:
+@_accounts_options
+def revoke_token(accounts: Accounts, token_id: str) -> None:
     """Revoke the token with this ID, as `token list` shows it: it is refused at once."""
-    with migrated_database(settings_from(data=data, database_url=database_url)) as db:
-        token_actions.revoke_token(db, actor=OPERATOR, token_id=token_id)
+    accounts.revoke_token(token_id)
 
 
 @click.group(cls=Commands)
 def user() -> None:
-    """Users and what they may do."""
+    """Users and what they may do.
+
+    In the database itself, or with --api, --url or --context on a server.
+    """
+
+
+@user.command("list")
+@json_option
+@_accounts_options
+def list_users(accounts: Accounts, as_json: bool) -> None:
+    """List users and what was granted to them."""
+    found = accounts.users()
+    if as_json:
+        print_json(found)
+        return
+    rows = [{**one, "projects": list(one["organisation_permissions"])} for one in found]
+    print_table(rows, ("id", "username", "email", "global_permissions", "projects"))
+
+
+@user.command("get")
+@click.argument("username", metavar="NAME")
+@json_option
+@_accounts_options
+def get_user(accounts: Accounts, username: str, as_json: bool) -> None:
+    """Show a user, by name or id."""
+    show_one(accounts.find_user(username), as_json=as_json)
 
 
 @user.command("create")
 @click.argument("username", metavar="NAME")
 @click.argument("email")
-@_GLOBAL
-@_PROJECT
-@_PERMISSION
-@json_option
-@database_options
+@_permissions
+@_accounts_options
 def create_user(
+    accounts: Accounts,
     username: str,
     email: str,
-    global_permissions: tuple[str, ...],
+    global_permissions: Names,
     project: str | None,
-    permissions: tuple[str, ...],
+    permissions: Names,
     as_json: bool,
-    data: Path | None,
-    database_url: str | None,
 ) -> None:
     """Create a user and print the user's id."""
-    in_projects = _in_projects(project, permissions)
-    globally = access.parse_global_permissions(global_permissions)
-    with migrated_database(settings_from(data=data, database_url=database_url)) as db:
-        made = user_actions.create_user(
-            db,
-            actor=OPERATOR,
-            username=username,
-            email=email,
-            global_permissions=globally,
-            in_projects=in_projects,
-        )
+    made = accounts.create_user(
+        username,
+        email,
+        globally=access.parse_global_permissions(global_permissions),
+        in_projects=_in_projects(project, permissions),
+    )
     _show(made, as_json=as_json)
 
 
-@user.command("list")
-@json_option
-@database_options
-def list_users(as_json: bool, data: Path | None, database_url: str | None) -> None:
-    """List users and what was granted to them."""
-    with (
-        migrated_database(settings_from(data=data, database_url=database_url)) as db,
-        db.read() as tx,
-    ):
-        found = accounts.list_users(tx)
-    if as_json:
-        print_json([_user_row(one) for one in found])
-        return
-    rows = [
-        {
-            **_user_row(one),
-            "global_permissions": " ".join(one.global_permissions),
-            "projects": " ".join(grant.project for grant in one.grants),
-        }
-        for one in found
-    ]
-    print_table(rows, ("id", "username", "email", "global_permissions", "projects"))
+@user.command("update")
+@click.argument("username", metavar="NAME")
+@_permissions
+@_accounts_options
+def update_user(
+    accounts: Accounts,
+    username: str,
+    global_permissions: Names,
+    project: str | None,
+    permissions: Names,
+    as_json: bool,
+) -> None:
+    """Replace permissions: the global ones if any is given, those in the project if it is."""
+
+    def instead(held: Names, new: Names) -> Names:
+        return new or held
+
+    if not global_permissions and not permissions:
+        raise click.UsageError("say which permissions: --global-permission, --permission or both")
+    _change(accounts, username, instead, global_permissions, project, permissions, as_json=as_json)
 
 
 @user.command("grant")
 @click.argument("username", metavar="NAME")
-@_GLOBAL
-@_PROJECT
-@_PERMISSION
-@json_option
-@database_options
+@_permissions
+@_accounts_options
 def grant(
+    accounts: Accounts,
     username: str,
-    global_permissions: tuple[str, ...],
+    global_permissions: Names,
     project: str | None,
-    permissions: tuple[str, ...],
+    permissions: Names,
     as_json: bool,
-    data: Path | None,
-    database_url: str | None,
 ) -> None:
     """Grant permissions, besides those that the user has."""
 
     def more(held: Names, new: Names) -> Names:
         return tuple(dict.fromkeys((*held, *new)))
 
-    added = access.parse_global_permissions(global_permissions)
-    in_projects = _in_projects(project, permissions)
-    settings = settings_from(data=data, database_url=database_url)
-    _show(_change(settings, username, more, added, in_projects), as_json=as_json)
+    _change(accounts, username, more, global_permissions, project, permissions, as_json=as_json)
 
 
 @user.command("revoke")
 @click.argument("username", metavar="NAME")
-@_GLOBAL
-@_PROJECT
-@_PERMISSION
-@json_option
-@database_options
+@_permissions
+@_accounts_options
 def revoke(
+    accounts: Accounts,
     username: str,
-    global_permissions: tuple[str, ...],
+    global_permissions: Names,
     project: str | None,
-    permissions: tuple[str, ...],
+    permissions: Names,
     as_json: bool,
-    data: Path | None,
-    database_url: str | None,
 ) -> None:
     """Take permissions away; `--permission all` takes the user out of the project."""
 
     def fewer(held: Names, gone: Names) -> Names:
         return tuple(name for name in held if name not in gone)
 
-    removed = access.parse_global_permissions(global_permissions)
-    in_projects = _in_projects(project, permissions)
-    if "all" in permissions:
-        in_projects = {name: tuple(access.PROJECT_PERMISSIONS) for name in in_projects}
-    settings = settings_from(data=data, database_url=database_url)
-    _show(_change(settings, username, fewer, removed, in_projects), as_json=as_json)
+    gone = access.PROJECT_PERMISSIONS if "all" in permissions else None
+    _change(
+        accounts, username, fewer, global_permissions, project, permissions,
+        as_json=as_json, of_all=gone,
+    )  # fmt: skip
 
 
 @user.command("delete")
 @click.argument("username", metavar="NAME")
-@database_options
-def delete_user(username: str, data: Path | None, database_url: str | None) -> None:
+@_accounts_options
+def delete_user(accounts: Accounts, username: str) -> None:
     """Delete a user: the tokens stop at once, the audit log keeps the name."""
-    with migrated_database(settings_from(data=data, database_url=database_url)) as db:
-        with db.read() as tx:
-            found = _find_user(tx, username)
-        user_actions.delete_user(db, actor=OPERATOR, user_id=found.id)
-
-
-def _find_user(tx: Reader, name: str) -> User:
-    """Return the user with this username, or with this id."""
-    found = accounts.find_by_name(tx, name)
-    if found is None and is_id(name):
-        found = accounts.find(tx, name)
-    if found is None:
-        raise NotFound(f"No such user: {name}")
-    return found
+    accounts.delete_user(accounts.find_user(username)["id"])
 
 
 def _change(
-    settings: Settings,
+    accounts: Accounts,
     username: str,
     combine: Callable[[Names, Names], Names],
-    globally: Names,
-    in_projects: dict[str, Names],
-) -> User:
-    """Combine what a user was granted with these permissions, globally and in projects."""
-    with migrated_database(settings) as db:
-        with db.read() as tx:
-            before = _find_user(tx, username)
-        held = {one.project: one.permissions for one in before.grants}
-        return user_actions.update_user(
-            db,
-            actor=OPERATOR,
-            user_id=before.id,
-            global_permissions=combine(before.global_permissions, globally),
-            in_projects={
-                name: combine(held.get(name, ()), names) for name, names in in_projects.items()
-            },
-        )
+    global_permissions: Names,
+    project: str | None,
+    permissions: Names,
+    *,
+    as_json: bool,
+    of_all: Any = None,
+) -> None:
+    """Combine what a user was granted with these permissions, globally and in the project.
+
+    `of_all` is what `--permission all` stands for.
+    """
+    globally = access.parse_global_permissions(global_permissions)
+    in_projects: Mapping[str, Names] = _in_projects(project, permissions)
+    if of_all is not None:
+        in_projects = {name: tuple(of_all) for name in in_projects}
+    before = accounts.find_user(username)
+    held = {name: tuple(names) for name, names in before["organisation_permissions"].items()}
+    changed = accounts.change_user(
+        before["id"],
+        globally=combine(tuple(before["global_permissions"]), globally),
+        in_projects={
+            name: combine(held.get(name, ()), names) for name, names in in_projects.items()
+        },
+    )
+    _show(changed, as_json=as_json)
 
 
 def _in_projects(project: str | None, permissions: Names) -> dict[str, Names]:
@@ -276,30 +318,8 @@ def _in_projects(project: str | None, permissions: Names) -> dict[str, Names]:
     return {project: access.parse_project_permissions(permissions)}
 
 
-def _show(user: User, *, as_json: bool) -> None:
+def _show(user: Row, *, as_json: bool) -> None:
     if as_json:
-        print_json(_user_row(user))
+        print_json(user)
     else:
-        click.echo(user.id)
-
-
-def _user_row(user: User) -> dict[str, Any]:
-    return {
-        "id": user.id,
-        "username": user.username,
-        "email": user.email,
-        "created": format_us(user.created_us),
-        "last_login_at": None if user.last_login_us is None else format_us(user.last_login_us),
-        "global_permissions": list(user.global_permissions),
-        "organisation_permissions": {one.project: list(one.permissions) for one in user.grants},
-    }
-
-
-def _token_row(token: Token, username: str) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "user": username,
-        "user_id": token.user_id,
-        "label": token.label,
-        "created_at": format_us(token.created_us),
-    }
+        click.echo(user["id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -39,6 +40,13 @@ _groups: Final = inside("label_groups", list[LabelGroup])
 def label(dataset: str, name: str, *, group: str = DEFAULT_GROUP) -> Call[dict[str, Any]]:
     """One label."""
     return call("GET", _labels(dataset, group) + query(label_name=name), decode=_label)
+
+
+def put_labels(
+    dataset: str, labels: Sequence[Mapping[str, Any]], *, group: str = DEFAULT_GROUP
+) -> Call[None]:
+    """Labels of any group to create, or to change by their names."""
+    return call("PUT", _labels(dataset, group), {"label_defs": labels}, decode=nothing)
 
 
 def update_label(
