@@ -8,15 +8,19 @@ import signal
 import threading
 from collections.abc import Callable
 
+from lodestream.actions.integrations import Outside
 from lodestream.api.app import App
 from lodestream.api.metrics import Metrics
 from lodestream.api.routes import ROUTES
 from lodestream.api.routing import Router
 from lodestream.api.service import Limits, Service, data_folder_blobs
+from lodestream.domain.outbound import parse_hosts
+from lodestream.domain.secrets import Keyring
 from lodestream.settings import METRICS_FOLDER, Settings, encoders_folder, read_settings
 from lodestream.store.db import Database
 from lodestream.store.dialect import database_url, sqlite_url
 from lodestream.worker.housekeeping import Housekeeper
+from lodestream.worker.mailboxes import MailboxPace
 
 
 def open_database(settings: Settings) -> Database:
@@ -52,7 +56,18 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
         metrics=Metrics(shared_metrics),
         encoders=encoders_folder(settings),
         spool=settings.data,
+        outside=outside_of(settings),
     )
+
+
+def outside_of(settings: Settings) -> Outside:
+    """Return what reaching mail systems needs. Raises ValueError for a key that is none."""
+    return Outside(Keyring(settings.secret_key), parse_hosts(settings.outbound_hosts))
+
+
+def mailbox_pace_of(settings: Settings) -> MailboxPace:
+    """Return how often mailboxes are read, and how many at once."""
+    return MailboxPace(interval_s=settings.mailbox_interval, threads=settings.mailbox_threads)
 
 
 def make_app(

@@ -24,7 +24,8 @@ COMMANDS: Final = {
     ),
     "worker": Deferred(
         "lodestream.cli.work:worker",
-        "Do background work: train models, predict, and what deletions leave behind.",
+        "Do background work: train models, predict, read mailboxes, and what deletions leave "
+        "behind.",
     ),
     "migrate": Deferred(
         "lodestream.cli.schema:migrate",

@@ -29,10 +29,11 @@ from lodestream.cli.database import (
 from lodestream.cli.learner import LearnerProcess
 from lodestream.cli.logs import configure, log_config
 from lodestream.cli.options import Failed, stopped_by_signals, told_in_one_line
-from lodestream.server import make_app
+from lodestream.server import mailbox_pace_of, make_app, outside_of
 from lodestream.settings import METRICS_FOLDER, Settings, environment_of
 from lodestream.store.db import Database
 from lodestream.worker.loop import WorkerThread
+from lodestream.worker.mailboxes import MailboxThread
 
 KEEP_ALIVE_S: Final = 120
 BACKLOG: Final = 2048
@@ -140,8 +141,7 @@ def run(settings: Settings, announce: Announce, *, prepare: Prepare | None = Non
         if stopped.is_set():
             return
         announce(settings, url_of(listener), secret)
-        worker = WorkerThread(db, data_folder_blobs(settings.data))
-        worker.start()
+        beside = _Beside(settings, db)
         learner = LearnerProcess(settings) if settings.learning else None
         if learner is not None:
             learner.start()
@@ -149,11 +149,32 @@ def run(settings: Settings, announce: Announce, *, prepare: Prepare | None = Non
             if settings.workers > 1:
                 _serve_by_several(settings, listener)
             else:
-                _serve(settings, db, listener, worker)
+                _serve(settings, db, listener, beside)
         finally:
             if learner is not None:
                 learner.stop()
-            worker.stop()
+            beside.stop()
+
+
+class _Beside:
+    """What works in threads beside the API, on the same `Database`."""
+
+    def __init__(self, settings: Settings, db: Database) -> None:
+        self._threads: list[WorkerThread | MailboxThread] = [
+            WorkerThread(db, data_folder_blobs(settings.data))
+        ]
+        if settings.mailboxes:
+            pace = mailbox_pace_of(settings)
+            self._threads.append(MailboxThread(db, outside_of(settings), pace=pace))
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask all for the end, and wait for it."""
+        for thread in self._threads:
+            thread.ask_to_stop()
+        for thread in self._threads:
+            thread.join()
 
 
 def _serve_by_several(settings: Settings, listener: socket.socket) -> None:
@@ -165,9 +186,9 @@ def _serve_by_several(settings: Settings, listener: socket.socket) -> None:
         raise Failed("the server processes could not start; their log says why")
 
 
-def _serve(settings: Settings, db: Database, listener: socket.socket, worker: WorkerThread) -> None:
+def _serve(settings: Settings, db: Database, listener: socket.socket, beside: _Beside) -> None:
     # Worker and API share one `Database`, so that their writes queue in one line.
-    server = uvicorn.Server(_config(settings, make_app(settings, db, stop_others=worker.stop)))
+    server = uvicorn.Server(_config(settings, make_app(settings, db, stop_others=beside.stop)))
     server.run(sockets=[listener])
     if not server.started:
         raise Failed("the server could not start; its log says why")

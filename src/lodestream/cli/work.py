@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,25 +13,27 @@ from lodestream.api.service import data_folder_blobs
 from lodestream.cli.database import any_database, database_options, limit_threads, settings_from
 from lodestream.cli.logs import configure
 from lodestream.cli.options import Failed, stopped_by_signals, told_in_one_line
+from lodestream.server import mailbox_pace_of, outside_of
 from lodestream.settings import Settings, encoders_folder
 from lodestream.store.db import Database
 from lodestream.store.migrate import schema_version
 from lodestream.worker.learner import LearnerLoop
 from lodestream.worker.loop import Worker
+from lodestream.worker.mailboxes import MailboxRunner
 
 
 @click.command()
 @click.option(
     "--only",
-    type=click.Choice(["jobs", "learning"]),
-    help="Do only this: jobs, or training and predicting.",
+    type=click.Choice(["jobs", "learning", "mailboxes"]),
+    help="Do only this: jobs, training and predicting, or reading mailboxes.",
 )
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input does.")
 @database_options
 def worker(
     only: str | None, with_parent: bool, data: Path | None, database_url: str | None
 ) -> None:
-    """Do background work: train models, predict, and what deletions leave behind.
+    """Do background work: train models, predict, read mailboxes, and what deletions leave behind.
 
     `lodestream serve` does this work, too; more workers, on this or other machines, share it. Ends
     cleanly on SIGTERM and SIGINT: what is under way is given back.
@@ -52,16 +55,19 @@ def worker(
 
 
 def _work(settings: Settings, db: Database, stop: threading.Event, only: str | None) -> None:
-    learner = LearnerLoop(db, encoders_folder(settings), stop)
-    jobs = Worker(db, data_folder_blobs(settings.data), stop)
-    if only == "learning":
-        learner.run()
-    elif only == "jobs":
-        jobs.run()
-    else:
-        thread = threading.Thread(target=learner.run, name="learner")
+    kinds: dict[str, Callable[[], None]] = {
+        "jobs": Worker(db, data_folder_blobs(settings.data), stop).run,
+        "learning": LearnerLoop(db, encoders_folder(settings), stop).run,
+        "mailboxes": MailboxRunner(
+            db, outside_of(settings), stop, pace=mailbox_pace_of(settings)
+        ).run,
+    }
+    wanted = [kinds[only]] if only is not None else list(kinds.values())
+    threads = [threading.Thread(target=run, name="worker") for run in wanted[1:]]
+    for thread in threads:
         thread.start()
-        jobs.run()
+    wanted[0]()
+    for thread in threads:
         thread.join()
 
 

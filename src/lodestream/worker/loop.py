@@ -174,7 +174,6 @@ class WorkerThread(threading.Thread):
         """Work until `stop` is called."""
         self._worker.run()
 
-    def stop(self) -> None:
-        """Ask for the end and wait for it."""
+    def ask_to_stop(self) -> None:
+        """Ask for the end; `join` waits for it."""
         self._stop_event.set()
-        self.join()
