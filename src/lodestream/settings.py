@@ -44,13 +44,6 @@ class Settings:
         "make it many times slower.",
         "threads",
     )
-    mailboxes: bool = _setting(True, "Whether `serve` reads the mailboxes of integrations.")
-    mailbox_interval: float = _setting(
-        60.0, "How long after a mailbox was read to its end it is read again.", "s"
-    )
-    mailbox_threads: int = _setting(
-        4, "Mailboxes that one `serve` or `worker` reads at once.", "mailboxes"
-    )
     encoders: str = _setting(
         "", "Folder of the installed encoders; `encoders` in the data folder if empty."
     )
@@ -106,6 +99,15 @@ class Settings:
         "",
         "Hosts that the server may connect to for its users, as mail servers and sinks, separated "
         "by commas: names, `*.` and a domain, addresses, networks. Empty: any host.",
+    )
+    sinks: bool = _setting(True, "Whether `serve` delivers to the sinks of streams.")
+    sink_threads: int = _setting(
+        8, "Sinks that one `serve` or `worker` delivers to at once.", "sinks"
+    )
+    sink_folder: str = _setting(
+        "",
+        "Folder below which sinks may write files. Empty: sinks of kind `file`, and of kind `sql` "
+        "with SQLite, are refused.",
     )
     poison_fetches: int = _setting(
         5,

@@ -59,6 +59,7 @@ KNOWN = {
     "dataset_name": ["support", "spare"],
     "stream_name": ["all", "spare"],
     "trigger_name": ["all", "spare"],
+    "sink_name": ["out", "spare"],
     "comment_id": ["c1"],
     "label_group_name": ["default"],
     "quota_kind": ["comments", "sources"],
@@ -77,6 +78,16 @@ THINGS = [
     ),
     ("PUT", "/api/v1/datasets/acme/support", {"dataset": {"source_ids": []}}),
     ("PUT", "/api/v1/datasets/acme/support/streams", {"stream": {"name": "all"}}),
+    (
+        "PUT",
+        "/api/lodestream/v1/datasets/acme/support/streams/all/sinks",
+        {
+            "sink": {
+                "name": "out",
+                "configuration": {"kind": "elasticsearch", "url": "http://[::1]:1", "index": "a"},
+            }
+        },
+    ),
 ]
 
 

@@ -41,6 +41,7 @@ AREAS: Final = {
     "triggers": "Streams under their old name.",
     "annotations": "Labels of comments one by one, their history, and the way back.",
     "status": "How streams and their consumers do.",
+    "sinks": "Places outside that follow a stream, each with its own cursor.",
     "users": "Users and their tokens.",
     "permissions": "What permissions imply.",
     "projects": "What everything else belongs to.",
@@ -64,6 +65,7 @@ PATH_PARAMETERS: Final[dict[str, Json]] = {
     "dataset_name": {**_NAME, "description": "Name of a dataset in the project."},
     "stream_name": {**_NAME, "description": "Name of a stream of the dataset."},
     "trigger_name": {**_NAME, "description": "Name of a stream of the dataset."},
+    "sink_name": {**_NAME, "description": "Name of a sink of the stream."},
     "source_id": {**_ID, "description": "Id of a source."},
     "dataset_id": {**_ID, "description": "Id of a dataset."},
     "user_id": {**_ID, "description": "Id of a user."},
@@ -94,9 +96,6 @@ PATH_PARAMETERS: Final[dict[str, Json]] = {
     "bucket_name": {**_NAME, "description": "Name of a bucket in the project."},
     "bucket_id": {**_ID, "description": "Id of a bucket."},
     "raw_bucket_id": {**_ID, "description": "Id of a bucket."},
-    "integration_name": {**_NAME, "description": "Name of an integration in the project."},
-    "integration_id": {**_ID, "description": "Id of an integration."},
-    "config_key": {**_TEXT, "description": "Name of a connector's configuration."},
     "email_id": {**_TEXT, "description": "Id of an e-mail, as its sender chose it."},
     "sync_state_key": {**_TEXT, "description": "Key of a sync state, as the connector chose it."},
     "transform_tag": {**_TEXT, "description": "An e-mail transform tag, `<name>.<version>.<id>`."},
@@ -172,12 +171,6 @@ _PASSED_ON: Final[dict[str, Json]] = {
     "translated_from_markup": {"type": ["array", "object"]},
     "label": {"type": "object"},
     "label_defs": {"type": "object"},
-    "configuration": {
-        "anyOf": [
-            {"$ref": "#/components/schemas/ExchangeConfiguration"},
-            {"$ref": "#/components/schemas/ImapConfiguration"},
-        ]
-    },
 }
 
 

@@ -24,8 +24,7 @@ COMMANDS: Final = {
     ),
     "worker": Deferred(
         "lodestream.cli.work:worker",
-        "Do background work: train models, predict, read mailboxes, and what deletions leave "
-        "behind.",
+        "Do background work: train models, predict, and what deletions leave behind.",
     ),
     "migrate": Deferred(
         "lodestream.cli.schema:migrate",

@@ -9,31 +9,32 @@ from pathlib import Path
 
 import click
 
+from lodestream.actions.predict import Predictor
 from lodestream.api.service import data_folder_blobs
 from lodestream.cli.database import any_database, database_options, limit_threads, settings_from
 from lodestream.cli.logs import configure
 from lodestream.cli.options import Failed, stopped_by_signals, told_in_one_line
-from lodestream.server import mailbox_pace_of, outside_of
+from lodestream.server import reach_of
 from lodestream.settings import Settings, encoders_folder
 from lodestream.store.db import Database
 from lodestream.store.migrate import schema_version
 from lodestream.worker.learner import LearnerLoop
 from lodestream.worker.loop import Worker
-from lodestream.worker.mailboxes import MailboxRunner
+from lodestream.worker.sinks import SinkPace, SinkRunner
 
 
 @click.command()
 @click.option(
     "--only",
-    type=click.Choice(["jobs", "learning", "mailboxes"]),
-    help="Do only this: jobs, training and predicting, or reading mailboxes.",
+    type=click.Choice(["jobs", "learning", "sinks"]),
+    help="Do only this: jobs, training and predicting, or delivering to sinks.",
 )
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input does.")
 @database_options
 def worker(
     only: str | None, with_parent: bool, data: Path | None, database_url: str | None
 ) -> None:
-    """Do background work: train models, predict, read mailboxes, and what deletions leave behind.
+    """Do background work: train models, predict, deliver to sinks, tidy up after deletions.
 
     `lodestream serve` does this work, too; more workers, on this or other machines, share it. Ends
     cleanly on SIGTERM and SIGINT: what is under way is given back.
@@ -55,11 +56,16 @@ def worker(
 
 
 def _work(settings: Settings, db: Database, stop: threading.Event, only: str | None) -> None:
+    encoders = encoders_folder(settings)
     kinds: dict[str, Callable[[], None]] = {
         "jobs": Worker(db, data_folder_blobs(settings.data), stop).run,
-        "learning": LearnerLoop(db, encoders_folder(settings), stop).run,
-        "mailboxes": MailboxRunner(
-            db, outside_of(settings), stop, pace=mailbox_pace_of(settings)
+        "learning": LearnerLoop(db, encoders, stop).run,
+        "sinks": SinkRunner(
+            db,
+            Predictor(db, encoders),
+            reach_of(settings),
+            stop,
+            pace=SinkPace(threads=settings.sink_threads),
         ).run,
     }
     wanted = [kinds[only]] if only is not None else list(kinds.values())

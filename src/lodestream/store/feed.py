@@ -21,7 +21,7 @@ from sqlalchemy import bindparam
 
 from lodestream.domain.places import MAX_POSITION
 from lodestream.store.db import Database
-from lodestream.store.dialect import Prepared
+from lodestream.store.dialect import Prepared, prepared
 from lodestream.store.order import LAST_POSITION
 from lodestream.store.tables import comment, comment_text
 
@@ -96,6 +96,12 @@ class Feed:
         """Tell whether any comment of the feed's sources stands after a place."""
         probe = self._db.probe()
         return any(self._next.rows(probe, source=key, after=after) for key in self._sources)
+
+    def first_after(self, after: int) -> int | None:
+        """Return the place of the first comment of the feed's sources after a place, or None."""
+        probe, first = self._db.probe(), prepared(_FIRST, self._db.dialect_name)
+        found = (first.rows(probe, source=key, after=after) for key in self._sources)
+        return min((rows[0][0] for rows in found if rows), default=None)
 
     def count_after(self, after: int) -> int:
         """Count the comments of the feed's sources after a place, matching or not."""
@@ -287,6 +293,9 @@ def _next_query() -> sa.Select[Any]:
         .where(comment.c.pos > bindparam("after", type_=_BIG))
         .limit(1)
     )
+
+
+_FIRST: Final = _next_query().order_by(comment.c.pos)
 
 
 def _count_query() -> sa.Select[Any]:

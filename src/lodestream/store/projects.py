@@ -9,15 +9,7 @@ import sqlalchemy as sa
 from lodestream.domain.errors import NotFound
 from lodestream.domain.projects import Project, ResourceCounts
 from lodestream.store.db import Reader, Writer
-from lodestream.store.tables import (
-    appliance_config,
-    bucket,
-    dataset,
-    grant,
-    integration,
-    project,
-    source,
-)
+from lodestream.store.tables import bucket, dataset, grant, project, source
 
 
 def require_exists(tx: Reader, project_id: str) -> None:
@@ -68,7 +60,7 @@ def count(tx: Reader) -> int:
 
 
 def count_resources(tx: Reader, project_id: str) -> ResourceCounts:
-    """Return how much a project holds. This version has no dashboards."""
+    """Return how much a project holds. This version has no dashboards, no integrations."""
 
     def count_in(table: sa.Table) -> int:
         query = sa.select(sa.func.count()).select_from(table)
@@ -79,7 +71,7 @@ def count_resources(tx: Reader, project_id: str) -> ResourceCounts:
         buckets=count_in(bucket),
         dashboards=0,
         datasets=count_in(dataset),
-        integrations=count_in(integration),
+        integrations=0,
         sources=count_in(source),
         users_with_permissions=count_in(grant),
     )
@@ -106,9 +98,8 @@ def update(tx: Writer, project_id: str, changes: dict[str, Any]) -> None:
 
 
 def delete(tx: Writer, project_id: str) -> None:
-    """Delete an empty project with its connectors' settings; take it out of all users' grants."""
-    for table in (grant, appliance_config):
-        tx.execute(sa.delete(table).where(table.c.project_id == project_id))
+    """Delete an empty project, and take it out of every user's grants."""
+    tx.execute(sa.delete(grant).where(grant.c.project_id == project_id))
     tx.execute(sa.delete(project).where(project.c.id == project_id))
 
 

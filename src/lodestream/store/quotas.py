@@ -9,16 +9,7 @@ import sqlalchemy as sa
 
 from lodestream.domain.errors import QuotaExceeded
 from lodestream.domain.quotas import DEFAULT_LIMITS, Quota
-from lodestream.store import (
-    accounts,
-    buckets,
-    comments,
-    datasets,
-    integrations,
-    projects,
-    sources,
-    streams,
-)
+from lodestream.store import accounts, buckets, comments, datasets, projects, sources, streams
 from lodestream.store.db import Reader, Writer
 from lodestream.store.dialect import upsert
 from lodestream.store.tables import (
@@ -26,7 +17,6 @@ from lodestream.store.tables import (
     dataset_source,
     entity_def,
     label_def,
-    mailbox,
     model,
     quota,
     source_content,
@@ -109,7 +99,7 @@ def _most_pinned(tx: Reader) -> int:
     return tx.execute(sa.select(sa.func.max(groups.c.size))).scalar_one() or 0
 
 
-# Kinds that are not here count things which this version does not have, as alerts.
+# Kinds that are not here count things which this version does not have: alerts, integrations.
 _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "sources": sources.count,
     "sources_per_dataset": _fullest(dataset_source.c.dataset_id),
@@ -126,8 +116,6 @@ _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "users": accounts.count,
     "projects": projects.count,
     "buckets": buckets.count,
-    "integrations": integrations.count,
-    "mailboxes_per_integration": _fullest(mailbox.c.integration_id),
 }
 
 

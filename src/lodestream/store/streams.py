@@ -11,6 +11,7 @@ from sqlalchemy import bindparam
 
 from lodestream.domain.errors import NotFound
 from lodestream.domain.streams import Activity, Stream, StreamModel
+from lodestream.store import sinks
 from lodestream.store.db import Reader, Writer
 from lodestream.store.dialect import Prepared, upsert
 from lodestream.store.order import LAST_POSITION
@@ -60,7 +61,8 @@ def update(tx: Writer, stream_id: str, changes: Mapping[str, Any]) -> None:
 
 
 def delete(tx: Writer, stream_id: str) -> None:
-    """Delete a stream with its exception tags."""
+    """Delete a stream with its exception tags and sinks."""
+    sinks.delete_of_stream(tx, stream_id)
     tx.execute(sa.delete(stream_exception).where(stream_exception.c.stream_id == stream_id))
     tx.execute(sa.delete(stream_activity).where(stream_activity.c.stream_id == stream_id))
     tx.execute(sa.delete(stream).where(stream.c.id == stream_id))

@@ -31,11 +31,11 @@ from lodestream.store.tables import (
     bucket_file,
     counter,
     job,
-    keyed_sync_state,
-    mailbox,
     meta,
     metadata,
     project,
+    sink,
+    sink_attempt,
     source_content,
     stored_file,
     stream,
@@ -50,7 +50,7 @@ _PAGES_A_STEP: Final = 4096
 _FRESH: Final = {meta.name, counter.name}
 """Tables whose rows every new database has; `account` and `project` may hold one each."""
 
-_VOLATILE: Final = (job, stream_activity, mailbox, keyed_sync_state)
+_VOLATILE: Final = (job, stream_activity, sink_attempt, sink)
 """Small tables that change without an audit entry: a copy that goes on copies them anew."""
 
 _unfinished = sa.Table(

@@ -171,7 +171,7 @@ class WorkerThread(threading.Thread):
         self._worker = Worker(db, blobs, self._stop_event)
 
     def run(self) -> None:
-        """Work until `stop` is called."""
+        """Work until asked to stop."""
         self._worker.run()
 
     def ask_to_stop(self) -> None:

@@ -13,9 +13,8 @@ from lodestream.api.routes.datasets import (
     SOURCE_STATISTICS,
 )
 from lodestream.api.routes.docs import description_routes
-from lodestream.api.routes.files import FILES
-from lodestream.api.routes.integrations import INTEGRATIONS
-from lodestream.api.routes.lodestream import ANNOTATIONS, DOWNLOADS, STATUS, SYSTEM
+from lodestream.api.routes.files import FILES, INTAKE
+from lodestream.api.routes.lodestream import ANNOTATIONS, DOWNLOADS, SINKS, STATUS, SYSTEM
 from lodestream.api.routes.mail import MAIL
 from lodestream.api.routes.models import MODELS
 from lodestream.api.routes.query import QUERIES
@@ -26,8 +25,8 @@ _DESCRIBED: tuple[Route, ...] = (
     *SOURCES,
     *COMMENTS,
     *FILES,
+    *INTAKE,
     *MAIL,
-    *INTEGRATIONS,
     *DATASETS,
     *LABELLINGS,
     *QUERIES,
@@ -40,6 +39,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *ANNOTATIONS,
     *DOWNLOADS,
     *STATUS,
+    *SINKS,
     *SYSTEM,
     *ADMIN,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from lodestream.api import downloads, labellings, status, system
+from lodestream.api import downloads, labellings, sinks, status, system
 from lodestream.api.routing import PUBLIC, Guard, Needs, Query, Route, needs_project
 from lodestream.domain import access as a
 
 _OURS = "/api/lodestream/v1"
 _DATASET = _OURS + "/datasets/{owner}/{dataset_name}"
 _STREAMS = _DATASET + "/streams"
+_SINKS = _STREAMS + "/{stream_name}/sinks"
 
 STATUS = (
     Route(
@@ -28,6 +29,84 @@ STATUS = (
         status.get_status,
         needs_project(a.STREAMS_READ, a.VOC_READONLY),
         reply=status.StatusReply,
+    ),
+)
+
+SINKS = (
+    Route(
+        "PUT",
+        _SINKS,
+        "createSink",
+        "sinks",
+        sinks.create_sink,
+        needs_project(a.STREAMS_ADMIN, a.STREAMS_CONSUME, a.VOC_READONLY, a.SOURCES_READ),
+        body=sinks.CreateSinkRequest,
+        reply=sinks.CreateSinkReply,
+    ),
+    Route(
+        "GET",
+        _SINKS,
+        "listSinks",
+        "sinks",
+        sinks.list_sinks,
+        needs_project(a.STREAMS_READ, a.VOC_READONLY),
+        reply=sinks.SinksReply,
+    ),
+    Route(
+        "GET",
+        _SINKS + "/{sink_name}",
+        "getSink",
+        "sinks",
+        sinks.get_sink,
+        needs_project(a.STREAMS_READ, a.VOC_READONLY),
+        reply=sinks.SinkReply,
+    ),
+    Route(
+        "POST",
+        _SINKS + "/{sink_name}",
+        "updateSink",
+        "sinks",
+        sinks.update_sink,
+        needs_project(a.STREAMS_ADMIN, a.STREAMS_CONSUME, a.VOC_READONLY, a.SOURCES_READ),
+        body=sinks.UpdateSinkRequest,
+        reply=sinks.SinkReply,
+    ),
+    Route(
+        "DELETE",
+        _SINKS + "/{sink_name}",
+        "deleteSink",
+        "sinks",
+        sinks.delete_sink,
+        needs_project(a.STREAMS_ADMIN, a.VOC_READONLY),
+    ),
+    Route(
+        "POST",
+        _SINKS + "/{sink_name}/reset",
+        "resetSink",
+        "sinks",
+        sinks.reset_sink,
+        needs_project(a.STREAMS_CONSUME, a.VOC_READONLY, a.SOURCES_READ),
+        body=sinks.ResetSinkRequest,
+        reply=sinks.SinkReply,
+    ),
+    Route(
+        "GET",
+        _SINKS + "/{sink_name}/attempts",
+        "listSinkAttempts",
+        "sinks",
+        sinks.list_attempts,
+        needs_project(a.STREAMS_READ, a.VOC_READONLY, a.SOURCES_READ),
+        reply=sinks.SinkAttemptsReply,
+        query=(Query("limit", "integer", minimum=1, maximum=sinks.MOST_ATTEMPTS),),
+    ),
+    Route(
+        "POST",
+        _SINKS + "/{sink_name}/test",
+        "testSink",
+        "sinks",
+        sinks.test_sink,
+        needs_project(a.STREAMS_ADMIN, a.STREAMS_CONSUME, a.VOC_READONLY),
+        reply=sinks.TestSinkReply,
     ),
 )
 
