@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from lodestream.cli.main import main
 from lodestream.client import AsyncClient, Client, Retries, Unreachable
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
@@ -130,6 +132,43 @@ def test_two_calls_over_one_secure_connection(
     assert len(server.heads) == 2
     assert all("Authorization: Bearer secret\r\n" in head for head in server.heads)
     assert all("Accept-Encoding: gzip\r\n" in head for head in server.heads)
+
+
+def test_a_proxy_that_is_named_beats_the_environment(
+    server: SecureServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.proxied = True
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    proxy = f"http://127.0.0.1:{server.port}"
+
+    for url in ("https://localhost:443", "https://127.0.0.1"):
+        trusting.check_hostname = False
+        with Client(url, "secret", tls=trusting, retries=NEVER, proxy=proxy) as client:
+            client.call("GET", "/api/v1/one")
+
+    assert [head.split(" HTTP")[0] for head in server.heads[::2]] == [
+        "CONNECT localhost:443",
+        "CONNECT 127.0.0.1:443",
+    ]
+
+
+def test_the_command_line_trusts_anybody_only_if_told_to(
+    server: SecureServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    command = ["model", "untag", "acme/support", "live", "--token", "secret"]
+    where = ["--url", f"https://localhost:{server.port}"]
+    runner = CliRunner(env={"LODESTREAM_CONTEXTS_FILE": str(tmp_path / "contexts.json")})
+
+    refused = runner.invoke(main, [*command, *where])
+    trusted = runner.invoke(main, [*command, *where, "--accept-invalid-certificates"])
+
+    assert (refused.exit_code, "certificate" in refused.stderr.lower()) == (3, True)
+    assert (trusted.exit_code, len(server.heads)) == (0, 1)
+    # Something that answers "ok" and nothing else is no server of this kind.
+    other = runner.invoke(main, ["source", "list", *where, "-k"])
+    assert (other.exit_code, "not the answer expected" in other.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("mode", ["blocking", "awaiting"])

@@ -9,8 +9,7 @@ import click
 from lodestream.cli.options import Commands, confirm, json_option, yes_option
 from lodestream.cli.output import show_one, show_rows
 from lodestream.cli.remote import answer, body_of, body_option, server_options
-from lodestream.client import Client, admin_operations
-from lodestream.client.calls import call, nothing, part
+from lodestream.client import Client, admin_operations, operations
 
 _COLUMNS: Final = ("name", "title", "description", "id", "created_at")
 
@@ -60,10 +59,8 @@ def create(
     as_json: bool,
 ) -> None:
     """Create a project."""
-    body: dict[str, object] = {"project": body_of(file, title=title, description=description)}
-    if user_ids:
-        body["user_ids"] = user_ids
-    made = call("PUT", f"/api/_private/projects/{part(name)}", body, decode=nothing)
+    fields = body_of(file, title=title, description=description)
+    made = operations.create_project(name, user_ids=user_ids or None, **fields)
     show_one(answer(client, made)["project"], as_json=as_json)
 
 

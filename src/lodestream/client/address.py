@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import ssl
+import sys
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 _TARGET: Final = re.compile(r"^/[!-~]*$")
 _NAME: Final = re.compile(r"^[A-Za-z0-9_.:-]+$")
@@ -102,6 +103,13 @@ def find_address(
 
 
 def _find_proxy(scheme: str, host: str) -> Proxy | None:
+    if sys.platform not in ("darwin", "win32") and not any(
+        name.lower().endswith("_proxy") for name in os.environ
+    ):
+        return None
+    # Takes longer to import than all else here, and most machines have no proxy.
+    from urllib.request import getproxies, proxy_bypass
+
     known = getproxies()
     url = known.get(scheme) or known.get("all")
     if not url or proxy_bypass(host):

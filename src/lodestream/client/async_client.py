@@ -152,9 +152,11 @@ class AsyncClient(
         """Return all projects that the user sees."""
         return await self.run(operations.projects())
 
-    async def create_project(self, name: str, **fields: object) -> Project:
-        """Create a project; fields are title and description."""
-        return await self.run(operations.create_project(name, **fields))
+    async def create_project(
+        self, name: str, *, user_ids: Sequence[str] | None = None, **fields: object
+    ) -> Project:
+        """Create a project, with its administrators; fields are title and description."""
+        return await self.run(operations.create_project(name, user_ids=user_ids, **fields))
 
     async def sources(self, project: str | None = None) -> list[Source]:
         """Return all sources, or those of a project."""

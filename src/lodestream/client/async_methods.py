@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lodestream.client import (
     admin_operations,
@@ -33,15 +34,15 @@ from lodestream.client.shapes import (
 T = TypeVar("T")
 
 
-class AsyncCaller(Protocol):
+class AsyncCaller(ABC):
     """What makes calls."""
 
+    @abstractmethod
     async def run(self, call: Call[T]) -> T:
         """Make one. Raises Refused, Unreachable or BadAnswer."""
-        ...
 
 
-class AsyncAdminMethods(AsyncCaller, Protocol):
+class AsyncAdminMethods(AsyncCaller):
     """Projects, quotas and tokens."""
 
     async def project(self, name: str) -> Project:
@@ -83,7 +84,7 @@ class AsyncAdminMethods(AsyncCaller, Protocol):
         await self.run(admin_operations.delete_token(token_id))
 
 
-class AsyncBucketMethods(AsyncCaller, Protocol):
+class AsyncBucketMethods(AsyncCaller):
     """Buckets and their e-mails."""
 
     async def buckets(self, project: str | None = None) -> list[Bucket]:
@@ -128,7 +129,7 @@ class AsyncBucketMethods(AsyncCaller, Protocol):
         return await self.run(bucket_operations.sync_states(bucket_id))
 
 
-class AsyncLabelMethods(AsyncCaller, Protocol):
+class AsyncLabelMethods(AsyncCaller):
     """Labels and label groups, and what people said of comments."""
 
     async def label_groups(self, dataset: str) -> list[LabelGroup]:
@@ -179,7 +180,7 @@ class AsyncLabelMethods(AsyncCaller, Protocol):
         ).revision
 
 
-class AsyncDatasetMethods(AsyncCaller, Protocol):
+class AsyncDatasetMethods(AsyncCaller):
     """What is in sources and datasets."""
 
     async def count_comments(
@@ -213,7 +214,7 @@ class AsyncDatasetMethods(AsyncCaller, Protocol):
         return await self.run(operations.attachment(reference))
 
 
-class AsyncModelMethods(AsyncCaller, Protocol):
+class AsyncModelMethods(AsyncCaller):
     """What a dataset has learnt."""
 
     async def models(self, dataset: str) -> list[Model]:

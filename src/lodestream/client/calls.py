@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -33,8 +34,16 @@ class Call(Generic[T]):
     gone_is_done: bool = False
 
     def as_json(self) -> Call[dict[str, Any]]:
-        """Return the same call, whose answer is read as it is: with all that no struct names."""
-        return Call(self.method, self.path, self.body, anything, self.idempotent, self.gone_is_done)
+        """Return the same call, with the whole answer: with all that no struct names.
+
+        It still has to be the answer expected.
+        """
+
+        def both(content: bytes | bytearray) -> dict[str, Any]:
+            self.decode(content)
+            return anything(content)
+
+        return Call(self.method, self.path, self.body, both, self.idempotent, self.gone_is_done)
 
     def read(self, reply: Reply, *, tries: int) -> T:
         """Return what an answer holds. Raises Refused or BadAnswer."""
@@ -95,11 +104,15 @@ def whole(kind: type[T]) -> Callable[[bytes | bytearray], T]:
 
 def inside(name: str, kind: type[T]) -> Callable[[bytes | bytearray], T]:
     """Return what reads the value of one key of an answer."""
-    shape = msgspec.defstruct("Answer", [("status", Literal["ok"]), (name, kind)])
-    decode = msgspec.json.Decoder(shape).decode
+
+    # Made when it is first needed: a command of the command line makes a call or two.
+    @cache
+    def decoder() -> msgspec.json.Decoder[Any]:
+        shape = msgspec.defstruct("Answer", [("status", Literal["ok"]), (name, kind)])
+        return msgspec.json.Decoder(shape)
 
     def read(content: bytes | bytearray) -> T:
-        found: T = getattr(decode(content), name)
+        found: T = getattr(decoder().decode(content), name)
         return found
 
     return read

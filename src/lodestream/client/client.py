@@ -150,9 +150,11 @@ class Client(AdminMethods, BucketMethods, DatasetMethods, LabelMethods, ModelMet
         """Return all projects that the user sees."""
         return self.run(operations.projects())
 
-    def create_project(self, name: str, **fields: object) -> Project:
-        """Create a project; fields are title and description."""
-        return self.run(operations.create_project(name, **fields))
+    def create_project(
+        self, name: str, *, user_ids: Sequence[str] | None = None, **fields: object
+    ) -> Project:
+        """Create a project, with its administrators; fields are title and description."""
+        return self.run(operations.create_project(name, user_ids=user_ids, **fields))
 
     def sources(self, project: str | None = None) -> list[Source]:
         """Return all sources, or those of a project."""

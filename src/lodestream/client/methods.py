@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lodestream.client import (
     admin_operations,
@@ -33,15 +34,15 @@ from lodestream.client.shapes import (
 T = TypeVar("T")
 
 
-class Caller(Protocol):
+class Caller(ABC):
     """What makes calls."""
 
+    @abstractmethod
     def run(self, call: Call[T]) -> T:
         """Make one. Raises Refused, Unreachable or BadAnswer."""
-        ...
 
 
-class AdminMethods(Caller, Protocol):
+class AdminMethods(Caller):
     """Projects, quotas and tokens."""
 
     def project(self, name: str) -> Project:
@@ -83,7 +84,7 @@ class AdminMethods(Caller, Protocol):
         self.run(admin_operations.delete_token(token_id))
 
 
-class BucketMethods(Caller, Protocol):
+class BucketMethods(Caller):
     """Buckets and their e-mails."""
 
     def buckets(self, project: str | None = None) -> list[Bucket]:
@@ -127,7 +128,7 @@ class BucketMethods(Caller, Protocol):
         return self.run(bucket_operations.sync_states(bucket_id))
 
 
-class LabelMethods(Caller, Protocol):
+class LabelMethods(Caller):
     """Labels and label groups, and what people said of comments."""
 
     def label_groups(self, dataset: str) -> list[LabelGroup]:
@@ -174,7 +175,7 @@ class LabelMethods(Caller, Protocol):
         return self.run(label_operations.undo_annotation(dataset, uid, revision=revision)).revision
 
 
-class DatasetMethods(Caller, Protocol):
+class DatasetMethods(Caller):
     """What is in sources and datasets."""
 
     def count_comments(self, source: str, comment_filter: Mapping[str, Any] | None = None) -> int:
@@ -201,7 +202,7 @@ class DatasetMethods(Caller, Protocol):
         return self.run(operations.attachment(reference))
 
 
-class ModelMethods(Caller, Protocol):
+class ModelMethods(Caller):
     """What a dataset has learnt."""
 
     def models(self, dataset: str) -> list[Model]:

@@ -112,9 +112,13 @@ def projects() -> Call[list[Project]]:
     return call("GET", f"{_V1}/projects", decode=_projects)
 
 
-def create_project(name: str, **fields: object) -> Call[Project]:
-    """A new project."""
-    body = {"project": fields}
+def create_project(
+    name: str, *, user_ids: Sequence[str] | None = None, **fields: object
+) -> Call[Project]:
+    """A new project; its creator administers it, unless users are named."""
+    body: dict[str, object] = {"project": fields}
+    if user_ids is not None:
+        body["user_ids"] = user_ids
     return call("PUT", f"{_PRIVATE}/projects/{part(name)}", body, decode=_project)
 
 

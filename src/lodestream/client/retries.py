@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from lodestream.client.errors import ClientError, Refused, Unreachable
@@ -52,6 +51,11 @@ def retry_after_s(headers: dict[str, str]) -> float | None:
     asked = headers.get("retry-after", "")
     if asked.isascii() and asked.isdigit():
         return float(asked)
+    if not asked:
+        return None
+    # Servers hardly ever name a date, and what reads one takes long to import.
+    from email.utils import parsedate_to_datetime
+
     try:
         return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
     except ValueError:
