@@ -835,3 +835,21 @@ def test_a_read_sees_one_state_also_while_comments_are_deleted(
             patch.setattr(comments_store, "read_fronts", read_late)
             answer = client.get(path)
         assert answer.status == 200, answer.content
+
+
+def test_what_a_batch_would_do_is_foreseen_and_nothing_is_stored(client: Client) -> None:
+    make_source(client)
+    sync(client, [make_comment(one) for one in ("same", "words", "properties")])
+    batch = [
+        make_comment("same"),
+        make_comment("words", "Other words"),
+        make_comment("properties", user_properties={"number:NPS": 9}),
+        make_comment("new"),
+    ]
+    path = SOURCE.replace("/api/v1/", "/api/lodestream/v1/") + "/foresee"
+    foreseen = client.ok("POST", path, {"comments": batch})
+    assert listed_ids(client) == ["same", "words", "properties"]
+    assert get(client, "words")["messages"][0]["body"]["text"] == "Hello"
+    assert foreseen == sync(client, batch)
+    assert [foreseen[name] for name in ("new", "updated", "unchanged")] == [1, 2, 1]
+    assert client.post(path, {"comments": [make_comment("a/b")]}).status == 400

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lodestream.cli import comments as module
+from lodestream.cli import import_comments as module
 from lodestream.client import Client
 from tests.cli.conftest import Demo
 
@@ -83,7 +83,7 @@ def test_a_bad_line_is_named_and_ends_the_import(
     demo: Demo, into: tuple[str, str], bad: str, said: str
 ) -> None:
     lines = line("a") + line("b") + line("c") + bad + line("e")
-    result = demo.run("import", *into, "-", given=lines)
+    result = demo.run("import", *into, "--stop-on-error", "-", given=lines)
     assert result.exit_code == 1
     assert said in result.stderr
     assert "e" not in [one["id"] for one in exported(demo, into)]
@@ -93,7 +93,7 @@ def test_with_resume_every_good_line_is_stored_and_every_bad_one_named(
     demo: Demo, into: tuple[str, str]
 ) -> None:
     lines = line("a") + BAD + line("c") + "nothing\n" + line("e") + BAD
-    result = demo.run("import", *into, "--resume-on-error", "-", given=lines)
+    result = demo.run("import", *into, "-", given=lines)
     assert result.exit_code == 1
     assert result.stdout == "3 new, 0 updated, 0 unchanged, 3 refused\n"
     assert [one["id"] for one in exported(demo, into)] == ["a", "c", "e"]
@@ -102,9 +102,7 @@ def test_with_resume_every_good_line_is_stored_and_every_bad_one_named(
 
 
 def test_a_source_that_is_not_there_is_no_fault_of_the_lines(demo: Demo) -> None:
-    result = demo.run(
-        "import", "--source", "demo/none", "--resume-on-error", "-", given=line("a") + line("b")
-    )
+    result = demo.run("import", "--source", "demo/none", "-", given=line("a") + line("b"))
     assert result.exit_code == 1
     assert "No such source: demo/none" in result.stderr
     assert "line" not in result.stderr
@@ -166,7 +164,7 @@ def test_annotations_go_out_and_come_in_with_the_comments(
     lines = [{"comment": comment(one, "\U0001f600 42"), **said} for one, said in SAID.items()]
     given = "".join(json.dumps(one) + "\n" for one in lines)
     done = demo.ok("import", *into, "--dataset", dataset, "-", given=given)
-    assert done == "4 new, 0 updated, 0 unchanged\n"
+    assert done == "4 new, 0 updated, 0 unchanged, 3 annotated\n"
 
     out = demo.ok("export", *into, "--dataset", dataset)
     found = {one["comment"]["id"]: one for one in map(json.loads, out.splitlines())}
@@ -205,6 +203,6 @@ def test_a_bad_annotation_is_named(demo: Demo, into: tuple[str, str]) -> None:
     result = demo.run("import", *into, "--dataset", dataset, "-", given=given)
     assert result.exit_code == 1
     assert "line 2: annotations: label 'A' comes twice" in result.stderr
-    on = ("--resume-on-error", "--dataset", dataset)
+    on = ("--dataset", dataset)
     result = demo.run("import", *into, *on, "-", given=given)
     assert result.stdout == "0 new, 0 updated, 2 unchanged, 1 refused\n"

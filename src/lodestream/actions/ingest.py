@@ -24,7 +24,7 @@ from lodestream.domain.sources import Source
 from lodestream.domain.times import now_us
 from lodestream.store import audit, comments, files, keys, order, quotas, sources
 from lodestream.store.comments import StoredRow
-from lodestream.store.db import Database, Writer
+from lodestream.store.db import Database, Reader, Writer
 from lodestream.store.keys import StoredKey
 from lodestream.store.upkeep import drop_spans, forget
 
@@ -76,6 +76,19 @@ def sync_comments(
         return None
 
     return _store(db, actor_id, source, batch, overwrite, "sync_comments")
+
+
+def foresee_comments(db: Database, *, source: Source, batch: Sequence[Incoming]) -> Counts:
+    """Return what `sync_comments` would do with a batch now; nothing is stored."""
+    with db.read() as tx:
+        plan = _plan(tx, source.key, batch)
+    counts = Counts(new=len(plan.fresh), updated=len(plan.changed), unchanged=plan.unchanged)
+    for _, incoming, front in plan.changed:
+        if message_changed(core_of(front), incoming.core):
+            counts.updated_text_changed += 1
+        else:
+            counts.updated_properties_only += 1
+    return counts
 
 
 def add_comments(
@@ -148,7 +161,7 @@ def _store(
     return counts
 
 
-def _plan(tx: Writer, source_key: int, batch: Sequence[Incoming]) -> _Plan:
+def _plan(tx: Reader, source_key: int, batch: Sequence[Incoming]) -> _Plan:
     plan = _Plan()
     stored = keys.find(tx, [c.key_hash for c in batch])
     if not stored:
@@ -169,7 +182,7 @@ def _plan(tx: Writer, source_key: int, batch: Sequence[Incoming]) -> _Plan:
 
 
 def _plan_suspects(
-    tx: Writer,
+    tx: Reader,
     source_key: int,
     plan: _Plan,
     suspects: Sequence[tuple[Incoming, list[StoredKey]]],

@@ -69,6 +69,10 @@ def sync_comments(call: Call[CommentBatch]) -> SyncReply:
         call.service.db, actor_id=call.actor.user_id, source=source, batch=batch
     )
     count_ingested(call, counts)
+    return _counted(counts)
+
+
+def _counted(counts: ingest.Counts) -> SyncReply:
     return SyncReply(
         counts.new,
         counts.updated,
@@ -76,6 +80,18 @@ def sync_comments(call: Call[CommentBatch]) -> SyncReply:
         counts.updated_properties_only,
         counts.updated_text_changed,
     )
+
+
+def foresee_comments(call: Call[CommentBatch]) -> SyncReply:
+    """Tell what `sync` would do with a batch of comments now: nothing is stored.
+
+    What it would refuse for the comments' sake is refused here, too; quotas are not looked at.
+    """
+    source = named_source(call)
+    salt = call.service.catalogue.salt()
+    batch = ingest.prepare_batch(call.body.comments, source=source, salt=salt)
+    counts = ingest.foresee_comments(call.service.db, source=source, batch=batch)
+    return _counted(counts)
 
 
 def add_comments(call: Call[CommentBatch]) -> Reply:

@@ -24,7 +24,7 @@ COMMANDS: Final = {
     ),
     "worker": Deferred(
         "lodestream.cli.work:worker",
-        "Do background work: train models, predict, and what deletions leave behind.",
+        "Do background work: train models, predict, deliver to sinks, tidy up after deletions.",
     ),
     "migrate": Deferred(
         "lodestream.cli.schema:migrate",
@@ -78,8 +78,8 @@ COMMANDS: Final = {
         "lodestream.cli.streams:stream", "Streams: definitions, how they do, listen, move, verify."
     ),
     "import": Deferred(
-        "lodestream.cli.comments:import_comments",
-        "Store the comments in FILE (- reads standard input), overwriting those with the same id.",
+        "lodestream.cli.imports:import_file",
+        "Store what is in FILE: tables, JSON lines, e-mails, archives of the vendor's client.",
     ),
     "export": Deferred(
         "lodestream.cli.comments:export_comments",

@@ -14,7 +14,14 @@ from lodestream.api.routes.datasets import (
 )
 from lodestream.api.routes.docs import description_routes
 from lodestream.api.routes.files import FILES, INTAKE
-from lodestream.api.routes.lodestream import ANNOTATIONS, DOWNLOADS, SINKS, STATUS, SYSTEM
+from lodestream.api.routes.lodestream import (
+    ANNOTATIONS,
+    DOWNLOADS,
+    FORESIGHT,
+    SINKS,
+    STATUS,
+    SYSTEM,
+)
 from lodestream.api.routes.mail import MAIL
 from lodestream.api.routes.models import MODELS
 from lodestream.api.routes.query import QUERIES
@@ -37,6 +44,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *STREAMS,
     *TRIGGERS,
     *ANNOTATIONS,
+    *FORESIGHT,
     *DOWNLOADS,
     *STATUS,
     *SINKS,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lodestream.api import downloads, labellings, sinks, status, system
+from lodestream.api import comments, downloads, labellings, sinks, status, system
 from lodestream.api.routing import PUBLIC, Guard, Needs, Query, Route, needs_project
 from lodestream.domain import access as a
+from lodestream.domain.comments import CommentBatch
 
 _OURS = "/api/lodestream/v1"
 _DATASET = _OURS + "/datasets/{owner}/{dataset_name}"
@@ -160,6 +161,21 @@ DOWNLOADS = (
         # Reads, but for one audit entry: it must not stand in the way of writers.
         writes=False,
         reply_type="application/octet-stream",
+    ),
+)
+
+FORESIGHT = (
+    Route(
+        "POST",
+        _OURS + "/sources/{owner}/{source_name}/foresee",
+        "foreseeComments",
+        "comments",
+        comments.foresee_comments,
+        needs_project(a.SOURCES_ADD_COMMENTS),
+        body=CommentBatch,
+        checks_json=True,
+        reply=comments.SyncReply,
+        writes=False,
     ),
 )
 
