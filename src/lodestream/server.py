@@ -45,8 +45,7 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
             upload_bytes=settings.max_upload_mib << 20,
             file_bytes=settings.max_file_mib << 20,
             # At least one request of the largest size has to find room.
-            held_bytes=max(settings.max_held_mib, settings.max_body_mib, settings.max_upload_mib)
-            << 20,
+            held_bytes=max(settings.max_held_mib, settings.max_body_mib) << 20,
             concurrent_requests=settings.max_concurrent,
             streams=settings.max_exports,
             requests_per_s=settings.max_rate,

@@ -471,7 +471,8 @@ def test_an_uploaded_attachment_is_downloaded_from_the_comment(
     bucket = make_bucket(client)
     make_source(client, bucket_id=bucket["id"])
     content = bytes(range(256))
-    path = f"/api/_private/buckets/id:{bucket['id']}/emails/%3Cm1%40x%3E/attachments/0"
+    # Message-IDs may hold slashes.
+    path = f"/api/_private/buckets/id:{bucket['id']}/emails/%3Cm1%2Fa%2Fb%40x%3E/attachments/0"
     content_hash = client.ok("PUT", path, content)["content_hash"]
     assert content_hash == sha256(content).hexdigest()
     attachment = {"name": "a.bin", "size": 256, "content_type": ".bin"}

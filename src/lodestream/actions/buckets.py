@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from lodestream.actions import ingest, raw_emails
+from lodestream.actions.files import Content
 from lodestream.domain.audit import ProjectRef, Refs
 from lodestream.domain.buckets import (
     Bucket,
@@ -128,19 +129,19 @@ def upload_file(
     *,
     actor_id: str,
     bucket: Bucket,
-    content: bytes,
+    content: Content,
     content_type: str,
 ) -> str:
     """Store the content of an e-mail's attachment; return its SHA-256.
 
     Raises NotFound if the bucket went away.
     """
-    content_hash, size = blobs.put(iter((content,)))
+    content_hash, size = blobs.put(content())
     with db.write(catalogue=False) as tx:
         order.take_order(tx)
         if not blobs.path(content_hash).exists():
             # The same bytes were collected between our writing them and this transaction.
-            blobs.put(iter((content,)))
+            blobs.put(content())
         buckets.add_file(
             tx, bucket.key, content_hash=content_hash, size_bytes=size, content_type=content_type
         )

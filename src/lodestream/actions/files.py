@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from lodestream.domain.audio import audio_type
@@ -15,6 +15,9 @@ from lodestream.store import audit, comments, files, order, sources
 from lodestream.store.blobs import BlobStore
 from lodestream.store.db import Database, Writer
 
+Content = Callable[[], Iterator[bytes]]
+"""Gives a content in pieces, from its beginning on, each time it is called."""
+
 UNCLAIMED_FOR_US: Final = 48 * 3600 * 1_000_000
 """How long an upload waits for the comment that claims it."""
 _COLLECTED_AT_ONCE: Final = 500
@@ -26,14 +29,14 @@ def upload_attachment(
     *,
     actor_id: str,
     source: Source,
-    content: bytes,
+    content: Content,
     content_type: str,
 ) -> str:
     """Store the content of an attachment, to be claimed by a comment; return its SHA-256.
 
     Raises NotFound if the source went away.
     """
-    content_hash, size = blobs.put(iter((content,)))
+    content_hash, size = blobs.put(content())
     with db.write(catalogue=False) as tx:
         _add(tx, blobs, source, content_hash, size, content, content_type)
         _record(tx, actor_id, "upload_comment_attachment", source, content_hash)
@@ -47,18 +50,18 @@ def set_audio(
     actor_id: str,
     source: Source,
     comment_id: str,
-    content: bytes,
+    content: Content,
     salt: int,
 ) -> None:
     """Make content the recording of a comment, in place of the one before.
 
     Raises NotFound if the comment is not there, Unprocessable if it is no known audio format.
     """
-    kind = audio_type(content)
+    kind = audio_type(next(content(), b""))
     if kind is None:
         raise Unprocessable("the file is in no known audio format")
     number = key_hash(comment_id, salt=salt, source_tag=source_tag(source.key))
-    content_hash, size = blobs.put(iter((content,)))
+    content_hash, size = blobs.put(content())
     with db.write(catalogue=False) as tx:
         _add(tx, blobs, source, content_hash, size, content, kind)
         found = comments.find_positions(tx, source.key, {comment_id: number})
@@ -103,14 +106,14 @@ def _add(
     source: Source,
     content_hash: str,
     size: int,
-    content: bytes,
+    content: Content,
     content_type: str,
 ) -> None:
     order.take_order(tx)
     sources.require_exists(tx, source.key)
     if not blobs.path(content_hash).exists():
         # The same bytes were collected between our writing them and this transaction.
-        blobs.put(iter((content,)))
+        blobs.put(content())
     files.add(
         tx,
         source.key,

@@ -26,7 +26,7 @@ from lodestream.api.calls import handle
 from lodestream.api.compression import encode_body, encode_parts
 from lodestream.api.errors import error_reply, reply_for
 from lodestream.api.http import JSON_TYPE, Reply, Request
-from lodestream.api.limits import Gate
+from lodestream.api.limits import Gate, Hold
 from lodestream.api.metrics import Metrics
 from lodestream.api.routing import Guard, Route, Router
 from lodestream.api.service import Service
@@ -162,7 +162,9 @@ class App:
                 reply.headers.append((b"allow", ", ".join(sorted(match.routes)).encode()))
             else:
                 reply = await self._answer(scope, receive, headers, request_id, route, match.values)
-        with self._gate.stream(wanted=reply.parts is not None) as may_stream:
+        # A file is only read; what has to be made takes more.
+        is_made = reply.parts is not None and reply.size_bytes is None
+        with self._gate.stream(wanted=is_made) as may_stream:
             if not may_stream:
                 reply = reply_for(
                     Busy("too many long answers at once; try again", retry_after_s=10)
@@ -173,7 +175,7 @@ class App:
             await send(
                 {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
             )
-            if reply.parts is not None:
+            if reply.parts is not None and method != "HEAD":
                 await self._send_parts(receive, send, reply.parts, request_id)
                 return
         body = b"" if method == "HEAD" else reply.body
@@ -237,7 +239,7 @@ class App:
         values: tuple[str, ...],
     ) -> Reply:
         try:
-            with self._admitted(route, headers), self._gate.hold() as hold:
+            with self._admitted(route, headers), self._gate.share(route) as hold:
                 client = scope.get("client")
                 request = Request(
                     method=scope["method"],
@@ -248,11 +250,16 @@ class App:
                     client=client[0] if client else "",
                     request_id=request_id,
                 )
-                if route.spooled:
-                    return await self._answer_spooled(receive, request, route, values)
-                request.body = await read_body(
-                    receive, request, self.service, route, hold, self._in_thread
-                )
+                if route.takes_long:
+                    return await self._answer_long(receive, request, route, values, hold)
+                if route.raw_body is not None:
+                    request.spool = await spool_body(
+                        receive, request, self.service, route, values, hold, self._in_thread
+                    )
+                else:
+                    request.body = await read_body(
+                        receive, request, self.service, hold, self._in_thread
+                    )
                 # SQLite answers small questions faster than a thread would start; a PostgreSQL
                 # server is awaited in a thread.
                 if route.fast is not None and self.service.db.is_sqlite:
@@ -271,16 +278,21 @@ class App:
         except Exception:
             return self._bug(request_id, route)
 
-    async def _answer_spooled(
-        self, receive: Receive, request: Request, route: Route, values: tuple[str, ...]
+    async def _answer_long(
+        self,
+        receive: Receive,
+        request: Request,
+        route: Route,
+        values: tuple[str, ...],
+        hold: Hold,
     ) -> Reply:
-        """Answer a request with a large file: it waits on disk, and its handler has time."""
+        """Answer a request whose handler needs time for its file."""
         with self._gate.spool():
             request.spool = await spool_body(
-                receive, request, self.service, route, values, self._in_thread
+                receive, request, self.service, route, values, hold, self._in_thread
             )
             request.abandoned = threading.Event()
-            work = self._long.submit(_handle_spooled, self.service, route, request, values)
+            work = self._long.submit(_handle, self.service, route, request, values)
             try:
                 return await asyncio.wrap_future(work)
             except asyncio.CancelledError:
@@ -314,18 +326,11 @@ class App:
 
 def _handle(service: Service, route: Route, request: Request, values: tuple[str, ...]) -> Reply:
     try:
-        return handle(service, route, request, values)
+        with request.spool or nullcontext():
+            return handle(service, route, request, values)
     except StopIteration as error:
         # It cannot pass from a thread to the event loop: the caller would wait for ever.
         raise RuntimeError("a handler let StopIteration out") from error
-
-
-def _handle_spooled(
-    service: Service, route: Route, request: Request, values: tuple[str, ...]
-) -> Reply:
-    assert request.spool is not None
-    with request.spool:
-        return _handle(service, route, request, values)
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -371,10 +376,11 @@ def _finished(
             body, encoding = encode_body(body, accepted)
         else:
             parts, encoding = encode_parts(parts, accepted)
+    size = len(body) if parts is None else reply.size_bytes
     took_ms = (time.perf_counter() - started) * 1e3
     head = [
         (b"content-type", reply.content_type),
-        *([] if parts is not None else [(b"content-length", b"%d" % len(body))]),
+        *([] if size is None else [(b"content-length", b"%d" % size)]),
         (b"server-timing", b"total;dur=%.1f" % took_ms),
         (b"x-request-id", request_id.encode()),
         *reply.headers,

@@ -43,15 +43,15 @@ def upload_attachment(call: Call[None]) -> UploadReply:
     index = call.values[2]
     if not (index.isascii() and index.isdigit() and int(index[:9]) < MOST_ATTACHMENTS):
         raise InvalidInput(f"attachment index: an integer below {MOST_ATTACHMENTS} expected")
-    upload = uploaded_file(call.request)
-    content_hash = actions.upload_attachment(
-        call.service.db,
-        call.service.blobs,
-        actor_id=call.actor.user_id,
-        source=source,
-        content=upload.content,
-        content_type=upload.content_type,
-    )
+    with uploaded_file(call.request, call.service.spool) as upload:
+        content_hash = actions.upload_attachment(
+            call.service.db,
+            call.service.blobs,
+            actor_id=call.actor.user_id,
+            source=source,
+            content=upload.chunks,
+            content_type=upload.content_type,
+        )
     return UploadReply(content_hash)
 
 
@@ -85,15 +85,16 @@ def set_audio(call: Call[None]) -> None:
     source = source_by_id(call)
     comment_id = call.values[1]
     _require_comment_id(comment_id)
-    actions.set_audio(
-        call.service.db,
-        call.service.blobs,
-        actor_id=call.actor.user_id,
-        source=source,
-        comment_id=comment_id,
-        content=uploaded_file(call.request).content,
-        salt=call.service.catalogue.salt(),
-    )
+    with uploaded_file(call.request, call.service.spool) as upload:
+        actions.set_audio(
+            call.service.db,
+            call.service.blobs,
+            actor_id=call.actor.user_id,
+            source=source,
+            comment_id=comment_id,
+            content=upload.chunks,
+            salt=call.service.catalogue.salt(),
+        )
 
 
 def get_audio(call: Call[None]) -> Reply:
@@ -135,13 +136,13 @@ def _content(call: Call[None], file: StoredFile, kind: bytes, missing: NotFound)
         refused = error_reply(416, f"416 Range Not Satisfiable: the file has {size} bytes")
         refused.headers.append((b"content-range", b"bytes */%d" % size))
         return refused
-    content = call.service.blobs.read_part(file.content_hash, start, end - start)
-    if content is None:
+    pieces = call.service.blobs.read_part(file.content_hash, start, end - start)
+    if pieces is None:
         raise missing
-    if asked is None:
-        return Reply(content, content_type=kind, headers=headers)
-    headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, size)))
-    return Reply(content, 206, kind, headers)
+    if asked is not None:
+        headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, size)))
+    status = 200 if asked is None else 206
+    return Reply(b"", status, kind, headers, parts=pieces, size_bytes=end - start)
 
 
 _RANGE: Final = re.compile(rb"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)

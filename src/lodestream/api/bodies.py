@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, BinaryIO, Final, Protocol, cast
+from typing import Any, BinaryIO, Final, Protocol
 
 from lodestream.api.calls import authenticate, authorise
 from lodestream.api.compression import decode_body, decode_file
 from lodestream.api.http import Request
 from lodestream.api.limits import SMALL_BODY, Hold
+from lodestream.api.multipart import spool_file
 from lodestream.api.routing import Route
 from lodestream.api.service import Service
 from lodestream.domain.errors import TooLarge
@@ -34,7 +34,6 @@ async def read_body(
     receive: Receive,
     request: Request,
     service: Service,
-    route: Route,
     hold: Hold,
     in_thread: InThread,
 ) -> bytes:
@@ -42,7 +41,7 @@ async def read_body(
 
     Raises TooLarge, Busy if there is no room for it, Unauthenticated, Disconnected.
     """
-    limit = service.limits.upload_bytes if route.raw_body else service.limits.body_bytes
+    limit = service.limits.body_bytes
     encoding = request.headers.get(b"content-encoding")
     size = _declared_length(request.headers, limit)
     is_checked = False
@@ -74,17 +73,19 @@ async def spool_body(
     service: Service,
     route: Route,
     values: tuple[str, ...],
+    hold: Hold,
     in_thread: InThread,
 ) -> BinaryIO:
     """Read a body, decompressed, into a file without a name: its memory is bounded.
 
-    Only callers who may use the route get this far. Raises TooLarge, what `authorise` raises,
-    Disconnected.
+    Only callers who may use the route get this far. Raises TooLarge, Busy if there is no room for
+    it, what `authorise` raises, Disconnected.
     """
-    limit = service.limits.file_bytes
+    limits = service.limits
+    limit = limits.file_bytes if route.takes_long else limits.upload_bytes
     _declared_length(request.headers, limit)
     await in_thread(authorise, service, route, request, values)
-    file = _new_file(service)
+    file = spool_file(service.spool)
     try:
         waiting: list[bytes] = []
         size = held = 0
@@ -94,6 +95,7 @@ async def spool_body(
             size += len(part)
             held += len(part)
             _check_size(size, limit)
+            hold.grow(size)
             waiting.append(part)
             if held >= _WRITTEN_AT_ONCE or not more:
                 await in_thread(file.writelines, waiting)
@@ -109,15 +111,8 @@ async def spool_body(
     return file
 
 
-def _new_file(service: Service) -> BinaryIO:
-    if service.spool is not None:
-        service.spool.mkdir(parents=True, exist_ok=True)
-    folder = None if service.spool is None else str(service.spool)
-    return cast("BinaryIO", tempfile.SpooledTemporaryFile(SMALL_BODY, dir=folder))
-
-
 def _unpacked(service: Service, packed: BinaryIO, encoding: bytes, limit: int) -> BinaryIO:
-    file = _new_file(service)
+    file = spool_file(service.spool)
     try:
         decode_file(packed, encoding, file, limit)
     except BaseException:

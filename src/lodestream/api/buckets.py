@@ -303,15 +303,15 @@ def upload_attachment(call: Call[None]) -> UploadReply:
     index = call.value("attachment_index")
     if not (index.isascii() and index.isdigit() and int(index[:9]) < MOST_ATTACHMENTS):
         raise InvalidInput(f"attachment index: an integer below {MOST_ATTACHMENTS} expected")
-    upload = uploaded_file(call.request)
-    content_hash = actions.upload_file(
-        call.service.db,
-        call.service.blobs,
-        actor_id=call.actor.user_id,
-        bucket=bucket,
-        content=upload.content,
-        content_type=upload.content_type,
-    )
+    with uploaded_file(call.request, call.service.spool) as upload:
+        content_hash = actions.upload_file(
+            call.service.db,
+            call.service.blobs,
+            actor_id=call.actor.user_id,
+            bucket=bucket,
+            content=upload.chunks,
+            content_type=upload.content_type,
+        )
     return UploadReply(content_hash)
 
 

@@ -15,7 +15,7 @@ from lodestream.actions.ingest import Counts
 from lodestream.api.calls import Call
 from lodestream.api.comments import count_ingested
 from lodestream.api.http import Request
-from lodestream.api.multipart import spooled_file
+from lodestream.api.multipart import uploaded_file
 from lodestream.api.sources import named_source
 from lodestream.domain import access
 from lodestream.domain.comments import Incoming
@@ -70,8 +70,10 @@ def sniff_csv(call: Call[None]) -> SniffReply:
     if where is not None and not where:
         raise PermissionMissing(access.SOURCES_ADD_COMMENTS)
     request = call.request
-    with spooled_file(request) as file:
-        table = open_delimited(file, encoding=_encoding(request), delimiter=_delimiter(request))
+    with uploaded_file(request, call.service.spool) as upload:
+        table = open_delimited(
+            upload.file, encoding=_encoding(request), delimiter=_delimiter(request)
+        )
     found = table.guess
     return SniffReply(
         found.columns,
@@ -98,10 +100,10 @@ def sync_csv(call: Call[None]) -> SyncCsvReply:
         sync = partial(ingest.sync_comments, call.service.db, actor_id=call.actor.user_id)
         return call.service.in_turn(partial(sync, source=source, batch=batch))
 
-    with spooled_file(request) as file:
+    with uploaded_file(request, call.service.spool) as upload:
         report = actions.sync_csv(
             source=source,
-            file=file,
+            file=upload.file,
             encoding=_encoding(request),
             delimiter=_delimiter(request),
             wanted=_wanted(request),

@@ -17,7 +17,7 @@ JSON_TYPE: Final = b"application/json"
 class Request:
     """One HTTP request, its body read whole. Header names are lower case.
 
-    Of a route that takes large files, the body is in `spool` instead, decompressed; it is closed
+    Of a route that takes files, the body is in `spool` instead, decompressed; it is closed
     when the request is over.
     """
 
@@ -118,7 +118,7 @@ class Reply(Struct):
     """What is sent back, before compression.
 
     `parts` take the place of `body` where an answer is too large to be held: each is made in a
-    thread when the one before has been sent.
+    thread when the one before has been sent. Their `size_bytes` is given where it is known.
     """
 
     body: bytes
@@ -126,6 +126,7 @@ class Reply(Struct):
     content_type: bytes = JSON_TYPE
     headers: list[tuple[bytes, bytes]] = []
     parts: Iterator[bytes] | None = None
+    size_bytes: int | None = None
 
 
 OK_REPLY: Final = b'{"status":"ok"}'

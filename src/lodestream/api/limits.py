@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from lodestream.api.calls import token_digest
+from lodestream.api.routing import Route
 from lodestream.api.service import Limits
 from lodestream.domain.errors import Busy, Unauthenticated
 
@@ -26,7 +27,10 @@ class Gate:
         self._limits = limits
         self._inside = 0
         self._streams = 0
-        self._held_bytes = 0
+        self._held = _Room(limits.held_bytes, "the server holds too many large bodies at once")
+        # Files wait on disk, which is larger than memory, but not without bounds.
+        stored_bytes = 8 * limits.upload_bytes + MOST_SPOOLED * limits.file_bytes
+        self._stored = _Room(stored_bytes, "too many large files at once")
         self._spooled = 0
         # Token → (allowance, when); the one that was used last stands last.
         self._buckets: dict[bytes, tuple[float, float]] = {}
@@ -54,14 +58,9 @@ class Gate:
         finally:
             self._streams -= counted
 
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[Hold]:
-        """Count the memory of one body for as long as the context lasts."""
-        hold = Hold(self)
-        try:
-            yield hold
-        finally:
-            self._held_bytes -= hold.size_bytes
+    def share(self, route: Route) -> contextlib.AbstractContextManager[Hold]:
+        """Count what one body takes, in memory or on disk, for as long as the context lasts."""
+        return (self._held if route.raw_body is None else self._stored).share()
 
     @contextlib.contextmanager
     def spool(self) -> Iterator[None]:
@@ -73,12 +72,6 @@ class Gate:
             yield
         finally:
             self._spooled -= 1
-
-    def take(self, more_bytes: int) -> None:
-        """Count memory of bodies. Raises Busy, having counted nothing, if that is too much."""
-        if self._held_bytes + more_bytes > self._limits.held_bytes:
-            raise Busy("the server holds too many large bodies at once; try again")
-        self._held_bytes += more_bytes
 
     def _spend(self, headers: Mapping[bytes, bytes]) -> None:
         try:
@@ -98,15 +91,39 @@ class Gate:
             raise Busy("too many requests a second from this token", retry_after_s=wait_s)
 
 
-class Hold:
-    """The memory of one body, as far as it is not small."""
+class _Room:
+    """What all large bodies may take together."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, limit_bytes: int, refusal: str) -> None:
+        self._limit_bytes = limit_bytes
+        self._refusal = refusal
+        self._taken_bytes = 0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator[Hold]:
+        """Give one body its share for as long as the context lasts."""
+        hold = Hold(self)
+        try:
+            yield hold
+        finally:
+            self._taken_bytes -= hold.size_bytes
+
+    def take(self, more_bytes: int) -> None:
+        """Count bytes of bodies. Raises Busy, having counted nothing, if that is too much."""
+        if self._taken_bytes + more_bytes > self._limit_bytes:
+            raise Busy(f"{self._refusal}; try again")
+        self._taken_bytes += more_bytes
+
+
+class Hold:
+    """The room of one body, as far as it is not small."""
+
+    def __init__(self, room: _Room) -> None:
+        self._room = room
         self.size_bytes = 0
 
     def grow(self, body_bytes: int) -> None:
         """Tell that the body has so many bytes by now. Raises Busy if there is no room."""
         if body_bytes > SMALL_BODY and body_bytes > self.size_bytes:
-            self._gate.take(body_bytes - self.size_bytes)
+            self._room.take(body_bytes - self.size_bytes)
             self.size_bytes = body_bytes

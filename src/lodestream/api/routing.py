@@ -1,7 +1,8 @@
 """Routes: one row each, and the way from a path to its row.
 
 A path is percent-decoded first and matched then, so `acme%2Fsupport` and `acme/support` are the
-same two segments; repeated and trailing slashes do not count; any `/<a>/<b>/reinfer_` before the
+same two segments; repeated and trailing slashes do not count; a parameter that a row names in
+`spans` may have several; any `/<a>/<b>/reinfer_` before the
 path, or the configured prefix, is taken off. (Contract: conventions, section 1.)
 """
 
@@ -73,11 +74,12 @@ class Route:
     query: tuple[Query, ...] = ()
     body_optional: bool = False
     checks_json: bool = False  # the handler itself checks the JSON that it passes on as text
-    raw_body: str | None = None  # content type of a body that is not JSON
-    spooled: bool = False  # the body waits on disk, and the handler may take long
+    raw_body: str | None = None  # content type of a body that is not JSON, and waits on disk
+    takes_long: bool = False  # the handler of a file may take minutes
     writes: bool | None = None
     fast: Callable[..., Any] | None = None
     reply_type: str = "application/json"
+    spans: str = ""  # name of the parameter that may hold slashes
     statuses: tuple[int, ...] = field(default=())
 
     @property
@@ -94,13 +96,14 @@ class Route:
 
 
 class _Node:
-    __slots__ = ("literal", "parameter", "prefixed", "routes")
+    __slots__ = ("literal", "most", "parameter", "prefixed", "routes")
 
     def __init__(self) -> None:
         self.literal: dict[str, _Node] = {}
         self.prefixed: list[tuple[str, _Node]] = []  # such as `id:`
         self.parameter: _Node | None = None
         self.routes: dict[str, Route] = {}
+        self.most = 1  # how many segments it takes where it is a parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ ROOTS: Final = frozenset({"api", "auth", "docs", "healthz", "readyz", "metrics"}
 
 _MOST_FOUND: Final = 4096
 _LONGEST_KEPT: Final = 1024
+_MOST_SPANNED: Final = 32
 
 
 class Router:
@@ -162,6 +166,8 @@ class Router:
         node = self._root
         for part in (part for part in route.path.split("/") if part):
             node = _child(node, part)
+            if route.spans and part == f"{{{route.spans}}}":
+                node.most = _MOST_SPANNED
         assert route.method not in node.routes, (route.method, route.path)
         node.routes[route.method] = route
 
@@ -209,11 +215,12 @@ def _descend(node: _Node, parts: Sequence[str], at: int, values: list[str]) -> _
                 return found
             values.pop()
     if node.parameter is not None:
-        values.append(part)
-        found = _descend(node.parameter, parts, at + 1, values)
-        if found is not None:
-            return found
-        values.pop()
+        for end in range(at + 1, min(at + node.parameter.most, len(parts)) + 1):
+            values.append("/".join(parts[at:end]))
+            found = _descend(node.parameter, parts, end, values)
+            if found is not None:
+                return found
+            values.pop()
     return None
 
 

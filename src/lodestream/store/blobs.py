@@ -7,8 +7,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 class BlobStore:
@@ -51,18 +52,45 @@ class BlobStore:
         except FileNotFoundError:
             return None
 
-    def read_part(self, content_hash: str, start: int, size_bytes: int) -> bytes | None:
-        """Return `size_bytes` of content from `start` on, or None if it is not there."""
+    def read_part(self, content_hash: str, start: int, size_bytes: int) -> Iterator[bytes] | None:
+        """Return pieces of `size_bytes` of content from `start` on, or None if it is not there.
+
+        Content that is removed meanwhile is read to its end all the same.
+        """
         try:
-            with self.path(content_hash).open("rb") as file:
-                file.seek(start)
-                return file.read(size_bytes)
+            file = self.path(content_hash).open("rb")
         except FileNotFoundError:
             return None
+        return _Pieces(file, start, size_bytes)
 
     def delete(self, content_hash: str) -> None:
         """Remove content; nothing happens if it is not there."""
         self.path(content_hash).unlink(missing_ok=True)
+
+
+class _Pieces(Iterator[bytes]):
+    """A part of a file, which is closed at its end or when nobody wants more of it."""
+
+    def __init__(self, file: IO[bytes], start: int, size_bytes: int) -> None:
+        self._file = file
+        self._left = size_bytes
+        file.seek(start)
+
+    def __next__(self) -> bytes:
+        piece = self._file.read(min(_CHUNK, self._left)) if self._left > 0 else b""
+        self._left -= len(piece)
+        if not piece:
+            self.close()
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._left = 0
+        self._file.close()
+
+    def __del__(self) -> None:
+        self._file.close()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -165,6 +165,7 @@ BUCKETS = (
         needs_object(a.BUCKETS_APPEND),
         raw_body="multipart/form-data",
         reply=attachments.UploadReply,
+        spans="email_id",
     ),
     Route(
         "GET",
@@ -241,7 +242,7 @@ CSV = (
         csv.sniff_csv,
         needs_rule(csv.SNIFF_RULE, a.SOURCES_ADD_COMMENTS),
         raw_body="application/octet-stream",
-        spooled=True,
+        takes_long=True,
         reply=csv.SniffReply,
         query=(Query("encoding"), Query("delimiter")),
         writes=False,
@@ -254,7 +255,7 @@ CSV = (
         csv.sync_csv,
         needs_project(a.SOURCES_ADMIN, a.SOURCES_ADD_COMMENTS),
         raw_body="application/octet-stream",
-        spooled=True,
+        takes_long=True,
         reply=csv.SyncCsvReply,
         query=(
             *(Query(name) for name in SINGLE),
