@@ -7,6 +7,8 @@ import re
 import signal
 import sqlite3
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,41 @@ def test_a_listener_that_is_stopped_has_printed_what_it_advanced_past(
         lines += listener.stdout.read().splitlines()
         assert (listener.wait(30), listener.stderr.read()) == (0, "")
     assert unread(demo) == 240 - len(lines)
+
+
+class Busy(BaseHTTPRequestHandler):
+    """Asks every caller to come again much later."""
+
+    def do_POST(self) -> None:
+        self.send_response(503)
+        self.send_header("Retry-After", "25")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        asked.set()
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+asked = threading.Event()
+
+
+def test_a_listener_that_waits_for_a_busy_server_stops_at_once() -> None:
+    asked.clear()
+    command = [SCRIPTS / "lodestream", "stream", "listen", "demo/hotel", "all", "--url"]
+    with (
+        HTTPServer(("127.0.0.1", 0), Busy) as server,
+        subprocess.Popen(
+            [*command, f"http://127.0.0.1:{server.server_port}"], stderr=subprocess.PIPE
+        ) as listener,
+    ):
+        server.timeout = 30
+        server.handle_request()
+        assert asked.is_set()
+        # It has the answer now, or will in a moment: both end the same.
+        listener.send_signal(signal.SIGTERM)
+        _, said = listener.communicate(timeout=10)
+        assert (listener.returncode, said) == (0, b"")
 
 
 def test_a_reader_that_goes_away_ends_the_listener_without_a_traceback(demo: Demo) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Final
 
 import click
 
-from lodestream.cli.options import Commands, Deferred, json_option, stopped_by_signals
+from lodestream.cli.options import Commands, Deferred, json_option
 from lodestream.cli.output import duration, show_rows
 from lodestream.cli.remote import DATASET, answer, dataset_name, server_options
 from lodestream.cli.stream_definitions import (
@@ -22,6 +25,7 @@ from lodestream.cli.stream_definitions import (
     update,
 )
 from lodestream.client import Client
+from lodestream.client.signals import StopSignals
 from lodestream.client.stream_operations import stream_status, streams_status
 
 _VERIFY: Final = Deferred(
@@ -119,9 +123,10 @@ def listen(
     killed in between comes again. Ends cleanly on SIGTERM and SIGINT.
     """
     stream_calls = calls(client, dataset, name)
-    with stopped_by_signals() as stop:
-        while not stop.is_set():
-            batch = answer(client, stream_calls.fetch(size, None))
+    with _Stop() as stop:
+        while not stop.is_asked:
+            with stop.may_break_in():
+                batch = answer(client, stream_calls.fetch(size, None))
             printed = _print_batch(batch, stop)
             if no_advance:
                 return
@@ -130,17 +135,60 @@ def listen(
             if batch["is_end_sequence"]:
                 if until_end:
                     return
-                stop.wait(poll)
+                with stop.may_break_in():
+                    time.sleep(poll)
 
 
-def _print_batch(batch: dict[str, Any], stop: threading.Event) -> str | None:
+class _Stopped(BaseException):
+    """Ends a wait when a signal comes."""
+
+
+class _Stop:
+    """Whether SIGTERM or SIGINT came. A wait ends at once; what is under way is finished."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._is_waiting = False
+        self._signals = StopSignals(self._came)
+
+    def __enter__(self) -> _Stop:
+        self._signals.take()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._signals.give_back()
+        return isinstance(error, _Stopped)
+
+    @contextmanager
+    def may_break_in(self) -> Iterator[None]:
+        """Let a signal end what is done here: nothing is under way that must be finished."""
+        self._is_waiting = True
+        try:
+            if self.is_asked:
+                raise _Stopped
+            yield
+        finally:
+            self._is_waiting = False
+
+    def _came(self) -> None:
+        self.is_asked = True
+        if self._is_waiting:
+            raise _Stopped
+
+
+def _print_batch(batch: dict[str, Any], stop: _Stop) -> str | None:
     """Print a batch, up to a signal; return up to where the stream may be advanced."""
     results = batch["results"]
     out = sys.stdout.buffer
     for count, result in enumerate(results, 1):
         line = json.dumps(result, ensure_ascii=False)
         out.write(f"{line}\n".encode())
-        if stop.is_set() and count < len(results):
+        if stop.is_asked and count < len(results):
             out.flush()
             last: str = result["sequence_id"]
             return last
