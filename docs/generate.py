@@ -10,7 +10,8 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from copy import copy
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lodestream.api.openapi import AREAS, summary_of
 from lodestream.api.routes import ROUTES
 from lodestream.api.routing import Guard, Route
 from lodestream.cli.main import main as lodestream
+from lodestream.cli.remote import SERVER_OPTIONS
 from lodestream.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -40,10 +42,33 @@ def cli_page() -> str:
         "like, is told in [Use the command line](../howto/cli.md).",
         "",
     ]
+    shown = False
     for context in _contexts(_context(lodestream, "lodestream", None)):
-        help_text = context.command.get_help(context).strip()
-        lines += [f"## `{context.command_path}`", "", "```text", help_text, "```", ""]
+        names = {one.name for one in context.command.params}
+        talks = set(SERVER_OPTIONS) <= names
+        if talks and not shown:
+            # Nearly every command has them: they are told once, before the first.
+            lines += _server_options(context)
+            shown = True
+        hidden = SERVER_OPTIONS if talks else ()
+        lines += [f"## `{context.command_path}`", "", *_help(context, hidden)]
+        if talks:
+            lines += ["And the [options of commands that talk to a server](#which-server).", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _server_options(context: click.Context) -> list[str]:
+    options = [one for one in context.command.params if one.name in SERVER_OPTIONS]
+    alone = click.Command("", params=options, add_help_option=False)
+    told = "Every command that talks to a server has these options, too:"
+    return ["## Which server", "", told, "", *_help(_context(alone, "COMMAND", None), ())]
+
+
+def _help(context: click.Context, hidden: Collection[str]) -> list[str]:
+    """Return the help of a command without some of its options."""
+    command = copy(context.command)
+    command.params = [one for one in command.params if one.name not in hidden]
+    return ["```text", command.get_help(context).strip(), "```", ""]
 
 
 def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from lodestream.cli import comment_commands, options, remote
+from lodestream.cli import annotations, comment_commands, options, remote
 from lodestream.cli.main import main
 from lodestream.client import client as library
 from tests.cli.conftest import objects
@@ -309,7 +309,7 @@ def test_models(support: Commands, client: Client) -> None:
     assert "labels" in support.one("model", "validation", DATASET, version, "--labels")
 
 
-def test_annotations(support: Commands, client: Client) -> None:
+def test_annotations(support: Commands, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     where = uid(support)
     for names in (["Claim"], ["Claim", "Thanks"]):
         support.ok("label", "create", DATASET, *names)
@@ -321,6 +321,8 @@ def test_annotations(support: Commands, client: Client) -> None:
     newest, oldest = support.json("annotation", "history", DATASET, where)
     assert newest["revision"] > oldest["revision"]
     assert len(support.json("annotation", "history", DATASET, where, "--limit", "1")) == 1
+    monkeypatch.setattr(annotations, "_PAGE", 1)
+    assert support.json("annotation", "history", DATASET, where) == [newest, oldest]
     done = support.one("annotation", "undo", DATASET, where)
     assert done["revision"] > newest["revision"]
     assert len(support.json("annotation", "history", DATASET, where)) == 3

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import click
 
 from lodestream.cli.options import Commands, json_option
 from lodestream.cli.output import show_one, show_rows
-from lodestream.cli.remote import DATASET, answer, dataset_name, limit_option, server_options
+from lodestream.cli.remote import (
+    DATASET,
+    answer,
+    at_most,
+    dataset_name,
+    limit_option,
+    server_options,
+)
 from lodestream.client import Client, label_operations
 
 _COLUMNS: Final = ("revision", "timestamp", "username", "before", "after")
+_PAGE: Final = 64
 _DATASET = click.argument("dataset", type=DATASET)
 
 
@@ -28,22 +37,22 @@ def annotation() -> None:
 @server_options
 def history(client: Client, dataset: str, uid: str, limit: int | None, as_json: bool) -> None:
     """Show the changes of the annotations of the comment UID, the newest first."""
-    where = dataset_name(client, dataset)
-    rows: list[dict[str, Any]] = []
+    events = _events(client, dataset_name(client, dataset), uid)
+    found = at_most(limit, events, as_json=as_json)
+    show_rows(found if as_json else map(_row, found), _COLUMNS, as_json=as_json)
+
+
+def _events(client: Client, dataset: str, uid: str) -> Iterator[dict[str, Any]]:
     older_than: int | None = None
-    while limit is None or len(rows) < limit:
-        page = answer(
-            client,
-            label_operations.annotation_history(
-                where, uid, limit=64, older_than_revision=older_than
-            ),
-        )["events"]
-        if not page:
-            break
-        rows += page
+    while True:
+        call = label_operations.annotation_history(
+            dataset, uid, limit=_PAGE, older_than_revision=older_than
+        )
+        page = answer(client, call)["events"]
+        yield from page
+        if len(page) < _PAGE:
+            return
         older_than = page[-1]["revision"]
-    rows = rows[:limit]
-    show_rows(rows if as_json else map(_row, rows), _COLUMNS, as_json=as_json)
 
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:
