@@ -15,12 +15,12 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from lodestream.domain.errors import NotFound
 from lodestream.domain.times import now_us
-from lodestream.store import comments, jobs, lag
+from lodestream.store import comments, jobs, lag, sinks
 from lodestream.store.catalogue import Catalogue
 from lodestream.store.db import Database
 
@@ -111,7 +111,7 @@ class Figures:
         """Return the figures. Raises Unavailable if the database cannot be reached."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._kept = [*self._jobs(), *self._streams()]
+                self._kept = [*self._jobs(), *self._streams(), *self._sinks()]
                 self._until = time.monotonic() + KEPT_S
             return self._kept
 
@@ -181,3 +181,48 @@ class Figures:
             oldest.add_metric(names, max(0, age_us) / 1e6)
             exact.add_metric(names, int(measured.is_exact))
         return [unread, oldest, exact]
+
+    def _sinks(self) -> list[Metric]:
+        labels = ("project", "dataset", "stream", "sink")
+        gauges = {
+            name: GaugeMetricFamily(f"lodestream_sink_{name}", text, labels=labels)
+            for name, text in (
+                ("enabled", "1 if a sink is enabled, 0 if not."),
+                ("unread", "Comments that a sink's target does not have; a lower bound if many."),
+                (
+                    "oldest_unread_seconds",
+                    "Age of the oldest comment that a sink's target does not have; 0 if none is.",
+                ),
+            )
+        }
+        counters = {
+            name: CounterMetricFamily(f"lodestream_sink_{name}", text, labels=labels)
+            for name, text in (
+                ("delivered", "Comments that a sink's target acknowledged."),
+                ("failed_attempts", "Deliveries of a sink that did not get to their end."),
+                ("dead_letters", "Comments that a sink gave up."),
+            )
+        }
+        with self._db.read() as tx:
+            places = sinks.list_placed(tx, limit=MOST_STREAMS)
+        for place in places:
+            names = (place.project, place.dataset, place.stream, place.sink.name)
+            try:
+                feed = self._catalogue.get_plan(*names[:3]).feed
+            except NotFound:
+                continue  # deleted since it was listed
+            measured = lag.measure(
+                self._db,
+                feed.sources,
+                feed.condition,
+                position=place.sink.position,
+                examine=EXAMINED_IN_ALL // len(places),
+            )
+            age_us = 0 if measured.oldest_us is None else now_us() - measured.oldest_us
+            gauges["enabled"].add_metric(names, int(place.sink.enabled))
+            gauges["unread"].add_metric(names, measured.unread)
+            gauges["oldest_unread_seconds"].add_metric(names, max(0, age_us) / 1e6)
+            counters["delivered"].add_metric(names, place.sink.delivered)
+            counters["failed_attempts"].add_metric(names, place.sink.failed)
+            counters["dead_letters"].add_metric(names, place.sink.dead_letters)
+        return [*gauges.values(), *counters.values()]

@@ -189,7 +189,8 @@ def create_sink(call: Call[CreateSinkRequest]) -> CreateSinkReply:
 def update_sink(call: Call[UpdateSinkRequest]) -> SinkReply:
     """Change the given fields of a sink, and try it anew at once."""
     change = call.body.sink
-    _require_sensitive(call, change.include_sensitive is True)
+    # Also for any change of what is sent so already: it could be turned to another place.
+    _require_sensitive(call, change.include_sensitive is True or _get(call).include_sensitive)
     names = ("enabled", "max_failures", "include_sensitive")
     given = {name: getattr(change, name) for name in names}
     sink = actions.update_sink(
