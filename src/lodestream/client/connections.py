@@ -169,7 +169,7 @@ class _Connection:
         return Opened(self, status, headers, url=url)
 
     def parts(self, length: int) -> Iterator[bytes]:
-        """Read a body of such a length (`http.length_of`). Raises OSError, EOFError or BadAnswer."""
+        """Read a body of a length of `http.length_of`. Raises OSError, EOFError or BadAnswer."""
         if length == CHUNKED:
             while size := chunk_size(self._until(b"\n")):
                 yield from self._pieces(size)
