@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import http.server
 import io
@@ -15,7 +16,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from lodestream.cli.exports import _csv_rows
-from lodestream.client import BadRequest, Client
+from lodestream.client import AsyncClient, BadRequest, Client, Unreachable
 from tests.cli.conftest import Demo, objects
 
 
@@ -96,9 +97,17 @@ def test_a_download_is_the_same_compressed_and_not(demo: Demo, dataset: tuple[st
         ):
             assert ("content-encoding" in answer.headers) == gzip
             found.append(b"".join(answer))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == asyncio.run(_awaited(demo, path))
     with Client(demo.url, demo.token) as client, pytest.raises(BadRequest, match="format"):
         client.download("POST", path, {"format": "doc"})
+
+
+async def _awaited(demo: Demo, path: str) -> bytes:
+    async with AsyncClient(demo.url, demo.token, gzip=True) as client:
+        with pytest.raises(BadRequest, match="format"):
+            await client.download("POST", path, {"format": "doc"})
+        async with await client.download("POST", path, {"format": "jsonl"}) as answer:
+            return b"".join([part async for part in answer])
 
 
 class _BreaksOff(http.server.BaseHTTPRequestHandler):
@@ -134,6 +143,16 @@ def test_a_file_that_breaks_off_does_not_appear(
     assert "broke off" in result.stderr
     assert file.read_text() == "before"
     assert not list(tmp_path.glob(".out*"))
+
+    async def awaited() -> None:
+        async with (
+            AsyncClient(broken_server, "token") as client,
+            await client.download("POST", "/", {}) as answer,
+        ):
+            assert b"".join([part async for part in answer])
+
+    with pytest.raises(Unreachable, match="broke off"):
+        asyncio.run(awaited())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])

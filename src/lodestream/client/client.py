@@ -160,7 +160,8 @@ class Client(AdminMethods, BucketMethods, DatasetMethods, LabelMethods, ModelMet
                     return Download(opened)
                 with closing(opened):
                     content = b"".join(Download(opened))
-                call.read(Reply(opened.status, opened.headers, content, kept=False), tries=tries)
+                reply = Reply(opened.status, opened.headers, content, kept=False)
+                raise call.refusal(reply, tries=tries)
             except ClientError as error:
                 wait_s = self._retries.wait_s(error, tries, idempotent=True)
                 if wait_s is None:

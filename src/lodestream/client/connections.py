@@ -177,7 +177,10 @@ class _Connection:
             while self._until(b"\n") not in (b"\r\n", b"\n"):
                 pass
         elif length == REST:
-            yield self._rest()
+            yield self._buffer
+            self._buffer = b""
+            while part := self._socket.recv(_READ_SIZE):
+                yield part
         else:
             yield from self._pieces(length)
 
