@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from lodestream.cli.main import main
 from tests.cli.test_vendor_cli import RE, TOKEN, Vendor
+from tests.formats.msg_writer import compound, msg
 from tests.processes import ServerProcess, environment, free_port
 
 MIME = (
@@ -189,3 +192,79 @@ def test_a_bucket_is_deleted_and_may_come_again(vendor: Vendor, bucket: str) -> 
     vendor.refused("get", "buckets", bucket)
     vendor.ok("create", "bucket", bucket)
     assert vendor.ok("get", "emails", bucket).strip() == ""
+
+
+def test_msg_files_are_parsed_into_a_source(
+    server: ServerProcess, vendor: Vendor, bucket: str
+) -> None:
+    project = bucket.split("/")[0]
+    source = f"{project}/msgs"
+    vendor.ok("create", "source", source)
+    folder = vendor.folder / f"msgs-{project}"
+    folder.mkdir()
+    for number in range(3):
+        files = [({0x3707: f"{number}.txt", 0x3703: ".txt"}, b"content")]
+        headers = MIME.format(number).partition("\r\n\r\n")[0] + "\r\n"
+        content = compound(msg({0x7D: headers, 0x1000: f"Hello {number}"}, None, files))
+        (folder / f"{number}.msg").write_bytes(content)
+    vendor.ok("parse", "msgs", "--dir", str(folder), "--source", source, "--yes")
+    found = {one["messages"][0]["body"]["text"]: one for one in await_comments(server, source, 3)}
+    one = found["Hello 1"]
+    assert one["messages"][0]["subject"]["text"] == "Number 1"
+    assert one["user_properties"]["string:MSG NAME ID"] == "1.msg"
+    assert one["attachments"][0]["name"] == "1.txt"
+    # What our own import makes of the same files are the same comments, with the files' contents.
+    vendor.ok("create", "source", f"{project}/ours")
+    lodestream("import", "--source", f"{project}/ours", str(folder), server=server)
+    ours = {one["id"]: one for one in await_comments(server, f"{project}/ours", 3)}
+    for comment in found.values():
+        mine = ours[comment["id"]]
+        assert [mine[name] for name in ("messages", "timestamp", "thread_id")] == [
+            comment[name] for name in ("messages", "timestamp", "thread_id")
+        ]
+        assert mine["attachments"][0]["attachment_reference"]
+
+
+def lodestream(*arguments: str, server: ServerProcess) -> str:
+    """Call a command of ours against the same server; return what it printed."""
+    where = {"LODESTREAM_URL": server.url, "LODESTREAM_TOKEN": TOKEN}
+    result = CliRunner(env=where).invoke(main, arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout
+
+
+def test_a_csv_of_ai_center_is_parsed_with_its_labels(
+    server: ServerProcess, vendor: Vendor, bucket: str
+) -> None:
+    project = bucket.split("/")[0]
+    source, dataset = f"{project}/aic", f"{project}/labels"
+    vendor.ok("create", "source", source)
+    vendor.ok("create", "dataset", dataset, "--source", source, "--has-sentiment", "false")
+    file = vendor.folder / f"{project}.csv"
+    rows = "".join(f'"Words, number {n}",{"Bill" if n % 2 else "Parcel"}\n' for n in range(10))
+    file.write_text("input,target\n" + rows)
+    where = ("--file", str(file), "--source", source, "--dataset", dataset)
+    vendor.ok("parse", "aic-classification-csv", *where, "--no-charge")
+    assert len(await_comments(server, source, 10)) == 10
+    target = vendor.folder / f"{project}.jsonl"
+    reviewed = ("--dataset", dataset, "--reviewed-only", "true")
+    vendor.ok("get", "comments", source, *reviewed, "--file", str(target))
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    labels = {one["comment"]["id"]: one["labelling"][0]["assigned"][0]["name"] for one in lines}
+    assert labels == {str(n): "Bill" if n % 2 else "Parcel" for n in range(10)}
+    # What the vendor's client downloads goes into another source with all that was said of it.
+    vendor.ok("create", "source", f"{project}/moved")
+    vendor.ok("create", "dataset", f"{project}/again", "--source", f"{project}/moved")
+    into = ("--source", f"{project}/moved", "--dataset", f"{project}/again")
+    said = lodestream("import", *into, str(target), server=server)
+    assert said == "10 new, 0 updated, 0 unchanged, 10 annotated\n"
+    moved = vendor.folder / f"{project}-moved.jsonl"
+    reviewed = ("--dataset", f"{project}/again", "--reviewed-only", "true")
+    vendor.ok("get", "comments", f"{project}/moved", *reviewed, "--file", str(moved))
+    again = [json.loads(line) for line in moved.read_text().splitlines()]
+    assert [_said(one) for one in again] == [_said(one) for one in lines]
+
+
+def _said(line: dict[str, Any]) -> Any:
+    names = [[one["name"] for one in group["assigned"]] for group in line["labelling"]]
+    return line["comment"]["id"], line["comment"]["messages"], names

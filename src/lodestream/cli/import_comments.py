@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -69,21 +70,32 @@ class CommentSender:
 
     def _checked(self, items: Iterable[FoundComment | Bad], *, once: bool) -> Iterator[Ready]:
         seen = Seen() if once else None
-        for item in items:
-            self._report.read += 1
-            if isinstance(item, Bad):
-                self._refuse(item)
+        waiting = iter(items)
+        while chunk := list(islice(waiting, BATCH)):
+            self._report.read += len(chunk)
+            ready = [one for item in chunk if (one := self._ready(item)) is not None]
+            if seen is None:
+                yield from ready
                 continue
+            repeated = seen.add([one.incoming.key_hash for one in ready])
+            for one, is_repeated in zip(ready, repeated, strict=True):
+                if is_repeated:
+                    reason = f"the id {one.incoming.id!r} stands in an earlier row"
+                    self._refuse(_bad(one.found, reason))
+                else:
+                    yield one
+
+    def _ready(self, item: FoundComment | Bad) -> Ready | None:
+        if isinstance(item, Bad):
+            self._refuse(item)
+            return None
+        if item.left_out:
             self._report.leave_out(item.left_out)
-            try:
-                incoming = prepare(item.comment, salt=0, tag=0)
-            except InvalidInput as error:
-                self._refuse(_bad(item, error.message))
-                continue
-            if seen is not None and seen.add([incoming.key_hash])[0]:
-                self._refuse(_bad(item, f"the id {incoming.id!r} stands in an earlier row"))
-                continue
-            yield Ready(item, incoming)
+        try:
+            return Ready(item, prepare(item.comment, salt=0, tag=0))
+        except InvalidInput as error:
+            self._refuse(_bad(item, error.message))
+            return None
 
     def _refuse(self, bad: Bad) -> None:
         self._report.refuse(bad)
