@@ -1,4 +1,4 @@
-"""`lodestream export`: comments as JSON Lines, in the vendor's shape.
+"""Comments of a source as JSON Lines, in the vendor's shape: the plain form of `export`.
 
 A line is `{"comment": {…}}` and, if a dataset is named, what people said of the comment there:
 `labelling`, `entities` and `moon_forms`. What `export` writes `import` reads, here and with the
@@ -9,20 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import IO, Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
-import click
-
-from lodestream.cli.options import progress_option
 from lodestream.cli.output import Progress
-from lodestream.cli.remote import (
-    DATASET,
-    SOURCE,
-    dataset_name,
-    server_options,
-    source_name,
-)
+from lodestream.cli.remote import dataset_name, source_name
 from lodestream.client import Client
 from lodestream.client.calls import full_name
 
@@ -41,37 +32,33 @@ def _labellings(dataset: str) -> str:
     return f"/api/_private/datasets/{full_name(dataset)}/labellings"
 
 
-@click.command("export")
-@click.option("--source", type=SOURCE, required=True, help="Where the comments are.")
-@click.option(
-    "--dataset",
-    type=DATASET,
-    help="Whose annotations to write beside the comments.",
-)
-@click.argument("file", type=click.File("wb", atomic=True), default="-")
-@progress_option
-@server_options
-def export_comments(
-    client: Client, source: str, dataset: str | None, file: IO[bytes], no_progress: bool
+class Written(Protocol):
+    """What lines are written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write all of it."""
+        ...
+
+
+def write_comments(
+    client: Client, source: str, dataset: str | None, file: Written, progress: Progress
 ) -> None:
-    """Write the comments of a source to FILE (or standard output), in order of timestamp."""
+    """Write the comments of a source as lines, with what was said of them in a dataset."""
     path = f"/api/_private/sources/{full_name(source_name(client, source))}/comments"
     labellings = None if dataset is None else _labellings(dataset_name(client, dataset))
     query = {"limit": PAGE, "include_markup": "true"}
     after: str | None = None
-    with Progress("export", "comments", shown=not no_progress) as progress:
-        while True:
-            page = query if after is None else {**query, "after": after}
-            reply = client.call("GET", f"{path}?{urlencode(page)}")
-            said = _annotations(client, labellings, reply["comments"]) if labellings else {}
-            for comment in reply["comments"]:
-                found = {"comment": comment, **said.get(comment["uid"], {})}
-                file.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
-            progress.advance(len(reply["comments"]))
-            after = reply.get("continuation")
-            if after is None:
-                break
-        file.flush()
+    while True:
+        page = query if after is None else {**query, "after": after}
+        reply = client.call("GET", f"{path}?{urlencode(page)}")
+        said = _annotations(client, labellings, reply["comments"]) if labellings else {}
+        for comment in reply["comments"]:
+            found = {"comment": comment, **said.get(comment["uid"], {})}
+            file.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
+        progress.advance(len(reply["comments"]))
+        after = reply.get("continuation")
+        if after is None:
+            break
 
 
 def _annotations(

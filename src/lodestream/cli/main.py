@@ -82,8 +82,8 @@ COMMANDS: Final = {
         "Store what is in FILE: tables, JSON lines, e-mails, archives of the vendor's client.",
     ),
     "export": Deferred(
-        "lodestream.cli.comments:export_comments",
-        "Write the comments of a source to FILE (or standard output), in order of timestamp.",
+        "lodestream.cli.exports:export_comments",
+        "Write the comments of a dataset to a file: CSV, JSON Lines, Parquet or Excel.",
     ),
     "token": Deferred(
         "lodestream.cli.users:token", "Tokens that callers of the API prove themselves with."

@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from lodestream.client import operations, stream_operations
 from lodestream.client.account import Account
-from lodestream.client.async_connections import AsyncConnections
+from lodestream.client.async_connections import AsyncConnections, AsyncOpened
+from lodestream.client.async_downloads import AsyncDownload
 from lodestream.client.async_methods import (
     AsyncAdminMethods,
     AsyncBucketMethods,
@@ -46,6 +47,10 @@ class AsyncTransport(Protocol):
 
     async def exchange(self, method: str, head: bytes, body: bytes | None) -> Reply:
         """Send a request, return the answer. Raises Unreachable or BadAnswer."""
+        ...
+
+    async def open(self, head: bytes, body: bytes | None) -> AsyncOpened:
+        """Send a request, return its answer when its head is there; as `exchange` otherwise."""
         ...
 
     async def close(self) -> None:
@@ -139,6 +144,30 @@ class AsyncClient(
         `idempotent` says that it may be made twice, which is known of GET, PUT and DELETE.
         """
         return await self.run(operations.raw(method, path, body, idempotent))
+
+    async def download(self, method: str, path: str, body: object = None) -> AsyncDownload:
+        """Make a call whose answer is read as it comes, to be closed then; it may be made twice.
+
+        Raises Refused, Unreachable or BadAnswer.
+        """
+        call = operations.raw(method, path, body, idempotent=True)
+        head = self._account.request(call)
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                opened = await self._transport.open(head, call.body)
+                if 200 <= opened.status < 300:
+                    return AsyncDownload(opened)
+                async with AsyncDownload(opened) as answer:
+                    content = b"".join([part async for part in answer])
+                reply = Reply(opened.status, opened.headers, content, kept=False)
+                raise call.refusal(reply, tries=tries)
+            except ClientError as error:
+                wait_s = self._retries.wait_s(error, tries, idempotent=True)
+                if wait_s is None:
+                    raise
+            await asyncio.sleep(wait_s)
 
     def stream(self, name: str) -> AsyncStreamOf:
         """Return the stream `project/dataset/name`; asks nothing of the server."""

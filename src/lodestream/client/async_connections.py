@@ -6,16 +6,29 @@ import asyncio
 import socket
 import time
 from collections import deque
+from collections.abc import AsyncIterator
 from typing import Final
 
 from lodestream.client.address import Address
 from lodestream.client.connections import check_tunnel, told
 from lodestream.client.errors import BadAnswer, Unreachable
-from lodestream.client.http import HEAD, LINE, LONGEST_HEAD, REST, Reply, reading
+from lodestream.client.http import (
+    CHUNKED,
+    HEAD,
+    LINE,
+    LONGEST_HEAD,
+    REST,
+    Reply,
+    chunk_size,
+    length_of,
+    parse_head,
+    reading,
+)
 
 _MOST_IDLE: Final = 64
 _LONGEST_IDLE_S: Final = 60.0
 _BUFFER: Final = 1 << 20
+_READ_SIZE: Final = 65_536
 
 
 class AsyncConnections:
@@ -54,6 +67,25 @@ class AsyncConnections:
             connection.close()
         return reply
 
+    async def open(self, head: bytes, body: bytes | None) -> AsyncOpened:
+        """Send a request, return its answer when the head of it is there.
+
+        Raises Unreachable if there is none, BadAnswer for what is no HTTP.
+        """
+        connection = await self._connect()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                status, headers = await connection.open(head, body)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError | EOFError):
+                message = f"no answer from {self._address.url}: {told(error)}"
+                raise Unreachable(message, maybe_done=True) from error
+            raise
+        return AsyncOpened(
+            connection, status, headers, url=self._address.url, timeout_s=self._timeout_s
+        )
+
     async def close(self) -> None:
         """Close the connections that nobody is using."""
         while self._idle:
@@ -76,6 +108,44 @@ class AsyncConnections:
         except (OSError, EOFError) as error:
             message = f"no answer from {self._address.url}: {told(error)}"
             raise Unreachable(message, maybe_done=False) from error
+
+
+class AsyncOpened:
+    """An answer whose content is read as it comes."""
+
+    def __init__(
+        self,
+        connection: _Connection,
+        status: int,
+        headers: dict[str, str],
+        *,
+        url: str,
+        timeout_s: float,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+        self._url = url
+        self._timeout_s = timeout_s
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Return the content in parts. Raises Unreachable if it breaks off, BadAnswer."""
+        parts = self._connection.parts(length_of(self.headers))
+        while True:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    part = await anext(parts, None)
+            except (OSError, EOFError) as error:
+                what = f"the answer of {self._url} broke off: {told(error)}"
+                raise Unreachable(what, maybe_done=True) from error
+            if part is None:
+                return
+            yield part
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+        await self._connection.closed()
 
 
 class _Connection:
@@ -115,6 +185,39 @@ class _Connection:
             except StopIteration as end:
                 reply: Reply = end.value
                 return reply
+
+    async def open(self, head: bytes, body: bytes | None) -> tuple[int, dict[str, str]]:
+        """Send a request, read status and headers of the answer. Raises OSError or EOFError."""
+        self._writer.write(head if body is None else head + body)
+        await self._writer.drain()
+        status, headers = 100, dict[str, str]()
+        while status < 200:
+            status, headers, _ = parse_head(await self._read(HEAD))
+        return status, headers
+
+    async def parts(self, length: int) -> AsyncIterator[bytes]:
+        """Read a body of a length of `http.length_of`. Raises OSError, EOFError or BadAnswer."""
+        if length == CHUNKED:
+            while size := chunk_size(await self._read(LINE)):
+                async for piece in self._pieces(size):
+                    yield piece
+                await self._read(2)
+            while await self._read(LINE) not in (b"\r\n", b"\n"):
+                pass
+        elif length == REST:
+            while part := await self._reader.read(_READ_SIZE):
+                yield part
+        else:
+            async for piece in self._pieces(length):
+                yield piece
+
+    async def _pieces(self, size: int) -> AsyncIterator[bytes]:
+        while size:
+            piece = await self._reader.read(min(size, _READ_SIZE))
+            if not piece:
+                raise EOFError
+            size -= len(piece)
+            yield piece
 
     def close(self) -> None:
         """Close it."""

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from lodestream.client.errors import BadAnswer, refusal
+from lodestream.client.errors import BadAnswer, ClientError, refusal
 from lodestream.client.http import Reply
 from lodestream.client.retries import retry_after_s
 
@@ -56,20 +56,24 @@ class Call(Generic[T]):
             raise BadAnswer(what) from error
 
     def _refused(self, reply: Reply, *, tries: int) -> T:
+        if reply.status == 404 and tries > 1 and self.gone_is_done:
+            return self.decode(b'{"status":"ok"}')
+        raise self.refusal(reply, tries=tries)
+
+    def refusal(self, reply: Reply, *, tries: int) -> ClientError:
+        """Return the error that an answer is which is no success."""
         if reply.status < 400:
             # Following it would send the token to wherever it leads.
-            raise BadAnswer(
+            return BadAnswer(
                 f"{self.method} {self.path}: a redirect to {reply.headers.get('location', '')!r}, "
                 "which is not followed: use the URL of the server itself"
             )
-        if reply.status == 404 and tries > 1 and self.gone_is_done:
-            return self.decode(b'{"status":"ok"}')
         try:
             message = _error.decode(reply.content).message
         except msgspec.DecodeError:
             message = "the server refused the request"
         asked = retry_after_s(reply.headers)
-        raise refusal(reply.status, message, retry_after_s=asked, tries=tries)
+        return refusal(reply.status, message, retry_after_s=asked, tries=tries)
 
 
 class _Error(msgspec.Struct):

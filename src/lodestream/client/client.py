@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
@@ -12,7 +13,8 @@ from typing import Any, Literal, Protocol, TypeVar
 from lodestream.client import operations, stream_operations
 from lodestream.client.account import Account
 from lodestream.client.calls import Call
-from lodestream.client.connections import Connections
+from lodestream.client.connections import Connections, Opened
+from lodestream.client.downloads import Download
 from lodestream.client.errors import ClientError
 from lodestream.client.http import Reply
 from lodestream.client.methods import (
@@ -46,6 +48,10 @@ class Transport(Protocol):
 
     def exchange(self, method: str, head: bytes, body: bytes | None) -> Reply:
         """Send a request, return the answer. Raises Unreachable or BadAnswer."""
+        ...
+
+    def open(self, head: bytes, body: bytes | None) -> Opened:
+        """Send a request, return its answer when its head is there; as `exchange` otherwise."""
         ...
 
     def close(self) -> None:
@@ -137,6 +143,30 @@ class Client(AdminMethods, BucketMethods, DatasetMethods, LabelMethods, ModelMet
         `idempotent` says that it may be made twice, which is known of GET, PUT and DELETE.
         """
         return self.run(operations.raw(method, path, body, idempotent))
+
+    def download(self, method: str, path: str, body: object = None) -> Download:
+        """Make a call whose answer is read as it comes, to be closed then; it may be made twice.
+
+        Raises Refused, Unreachable or BadAnswer.
+        """
+        call = operations.raw(method, path, body, idempotent=True)
+        head = self._account.request(call)
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                opened = self._transport.open(head, call.body)
+                if 200 <= opened.status < 300:
+                    return Download(opened)
+                with closing(opened):
+                    content = b"".join(Download(opened))
+                reply = Reply(opened.status, opened.headers, content, kept=False)
+                raise call.refusal(reply, tries=tries)
+            except ClientError as error:
+                wait_s = self._retries.wait_s(error, tries, idempotent=True)
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
 
     def stream(self, name: str) -> StreamOf:
         """Return the stream `project/dataset/name`; asks nothing of the server."""

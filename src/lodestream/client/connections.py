@@ -6,12 +6,24 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
 from lodestream.client.address import Address
 from lodestream.client.errors import BadAnswer, Unreachable
-from lodestream.client.http import HEAD, LINE, LONGEST_HEAD, REST, Reply, parse_head, reading
+from lodestream.client.http import (
+    CHUNKED,
+    HEAD,
+    LINE,
+    LONGEST_HEAD,
+    REST,
+    Reply,
+    chunk_size,
+    length_of,
+    parse_head,
+    reading,
+)
 
 _MOST_IDLE: Final = 16
 _LONGEST_IDLE_S: Final = 60.0
@@ -52,6 +64,21 @@ class Connections:
             connection.close()
         return reply
 
+    def open(self, head: bytes, body: bytes | None) -> Opened:
+        """Send a request, return its answer when the head of it is there.
+
+        Raises Unreachable if there is none, BadAnswer for what is no HTTP.
+        """
+        connection = self._connect()
+        try:
+            return connection.open(head, body, url=self._address.url)
+        except (OSError, EOFError) as error:
+            connection.close()
+            raise Unreachable(_told(self._address.url, error), maybe_done=True) from error
+        except BaseException:
+            connection.close()
+            raise
+
     def close(self) -> None:
         """Close the connections that nobody is using."""
         while self._idle:
@@ -73,6 +100,30 @@ class Connections:
             return _Connection(_open(self._address, self._connect_timeout_s), self._timeout_s)
         except (OSError, EOFError) as error:
             raise Unreachable(_told(self._address.url, error), maybe_done=False) from error
+
+
+class Opened:
+    """An answer whose content is read as it comes."""
+
+    def __init__(
+        self, connection: _Connection, status: int, headers: dict[str, str], *, url: str
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+        self._url = url
+
+    def parts(self) -> Iterator[bytes]:
+        """Return the content in parts. Raises Unreachable if it breaks off, BadAnswer."""
+        try:
+            yield from self._connection.parts(length_of(self.headers))
+        except (OSError, EOFError) as error:
+            what = f"the answer of {self._url} broke off: {told(error)}"
+            raise Unreachable(what, maybe_done=True) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
 
 class _Connection:
@@ -97,11 +148,7 @@ class _Connection:
 
     def exchange(self, method: str, head: bytes, body: bytes | None) -> Reply:
         """Send a request, read the answer. Raises OSError or EOFError if that fails."""
-        if body is None or len(body) <= _JOINED:
-            self._socket.sendall(head + (body or b""))
-        else:
-            self._socket.sendall(head)
-            self._socket.sendall(body)
+        self._send(head, body)
         steps = reading(method)
         need = next(steps)
         while True:
@@ -112,6 +159,45 @@ class _Connection:
                 reply: Reply = end.value
                 # Bytes after the answer would be taken for the next one.
                 return reply._replace(kept=reply.kept and not self._buffer)
+
+    def open(self, head: bytes, body: bytes | None, *, url: str) -> Opened:
+        """Send a request, read the head of the answer. Raises OSError or EOFError if that fails."""
+        self._send(head, body)
+        status, headers = 100, dict[str, str]()
+        while status < 200:
+            status, headers, _ = parse_head(self._until(b"\r\n\r\n"))
+        return Opened(self, status, headers, url=url)
+
+    def parts(self, length: int) -> Iterator[bytes]:
+        """Read a body of a length of `http.length_of`. Raises OSError, EOFError or BadAnswer."""
+        if length == CHUNKED:
+            while size := chunk_size(self._until(b"\n")):
+                yield from self._pieces(size)
+                self._exactly(2)
+            while self._until(b"\n") not in (b"\r\n", b"\n"):
+                pass
+        elif length == REST:
+            yield self._buffer
+            self._buffer = b""
+            while part := self._socket.recv(_READ_SIZE):
+                yield part
+        else:
+            yield from self._pieces(length)
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        while size:
+            if not self._buffer:
+                self._buffer = self._receive()
+            piece, self._buffer = self._buffer[:size], self._buffer[size:]
+            size -= len(piece)
+            yield piece
+
+    def _send(self, head: bytes, body: bytes | None) -> None:
+        if body is None or len(body) <= _JOINED:
+            self._socket.sendall(head + (body or b""))
+        else:
+            self._socket.sendall(head)
+            self._socket.sendall(body)
 
     def close(self) -> None:
         """Close it."""

@@ -19,12 +19,16 @@ REST: Final = -3
 """What `reading` may ask for beside a number of bytes: a head up to and including its empty line,
 a line with its end, all that comes until the connection is closed."""
 
+CHUNKED: Final = -4
+"""A body that comes in chunks, each with its length."""
+
 LONGEST_HEAD: Final = 65_536
 """Bytes of a head, or of a line, beyond which an answer is not believed."""
 
 _CHUNK_SIZE: Final = re.compile(rb"^([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?\r?\n$", re.DOTALL)
 _STATUS_LINE: Final = re.compile(r"^HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |$)")
-_GZIP: Final = 31
+GZIP_WINDOW: Final = 31
+"""What tells zlib that data has the frame of gzip."""
 
 
 class Reply(NamedTuple):
@@ -58,29 +62,45 @@ def reading(method: str) -> Generator[int, bytes | bytearray, Reply]:
         status, headers, kept = parse_head((yield HEAD))
     if method == "HEAD" or status in (204, 304):
         return Reply(status, headers, b"", kept)
-    coding = headers.get("transfer-encoding")
-    if coding is not None:
-        if coding.lower() != "chunked" or "content-length" in headers:
-            raise BadAnswer(f"an answer with the transfer encoding {coding!r} cannot be read")
+    length = length_of(headers)
+    if length == CHUNKED:
         content: bytes | bytearray = yield from _chunks()
-    elif (length := headers.get("content-length")) is not None:
-        if not length.isascii() or not length.isdigit():
-            raise BadAnswer(f"an answer has the length {length!r}")
-        content = yield int(length)
-    else:
+    elif length == REST:
         content, kept = (yield REST), False
+    else:
+        content = yield length
     return Reply(status, headers, _decoded(headers, content), kept)
+
+
+def length_of(headers: dict[str, str]) -> int:
+    """Return how long the body of an answer is: a number of bytes, `CHUNKED` or `REST`.
+
+    Raises BadAnswer if that cannot be told.
+    """
+    coding = headers.get("transfer-encoding")
+    length = headers.get("content-length")
+    if coding is not None:
+        if coding.lower() != "chunked" or length is not None:
+            raise BadAnswer(f"an answer with the transfer encoding {coding!r} cannot be read")
+        return CHUNKED
+    if length is None:
+        return REST
+    if not length.isascii() or not length.isdigit():
+        raise BadAnswer(f"an answer has the length {length!r}")
+    return int(length)
+
+
+def chunk_size(line: bytes | bytearray) -> int:
+    """Return how long a chunk is by its first line; 0: it is the last. Raises BadAnswer."""
+    found = _CHUNK_SIZE.match(line)
+    if found is None:
+        raise BadAnswer("an answer is badly divided into chunks")
+    return int(found[1], 16)
 
 
 def _chunks() -> Generator[int, bytes | bytearray, bytes]:
     parts: list[bytes | bytearray] = []
-    while True:
-        found = _CHUNK_SIZE.match((yield LINE))
-        if found is None:
-            raise BadAnswer("an answer is badly divided into chunks")
-        size = int(found[1], 16)
-        if size == 0:
-            break
+    while size := chunk_size((yield LINE)):
         parts.append((yield size + 2)[:size])
     while (yield LINE) not in (b"\r\n", b"\n"):  # Trailers say nothing to this client.
         pass
@@ -114,6 +134,6 @@ def _decoded(headers: dict[str, str], content: bytes | bytearray) -> bytes | byt
     if coding not in ("gzip", "x-gzip"):
         raise BadAnswer(f"an answer has the encoding {coding!r}, which was not asked for")
     try:
-        return zlib.decompress(content, _GZIP)
+        return zlib.decompress(content, GZIP_WINDOW)
     except zlib.error as error:
         raise BadAnswer(f"a compressed answer cannot be read: {error}") from error
