@@ -6,9 +6,16 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
+from lodestream.connectors.ews import EwsMailbox
+from lodestream.connectors.graph import GraphMailbox
 from lodestream.connectors.imap import ImapMailbox
 from lodestream.connectors.mailboxes import MailboxRefused, OpenMailbox
-from lodestream.domain.integrations import ExchangeConfiguration, ImapConfiguration, Mailbox
+from lodestream.domain.integrations import (
+    ExchangeConfiguration,
+    Graph,
+    ImapConfiguration,
+    Mailbox,
+)
 
 
 def open_mailbox(
@@ -26,4 +33,7 @@ def open_mailbox(
         raise MailboxRefused("invalid_exchange_credentials", "no connection is configured")
     if isinstance(configuration, ImapConfiguration):
         return ImapMailbox(configuration.connection, mailbox, allowed_hosts=allowed_hosts)
-    raise MailboxRefused("unknown_forbidden_error", "Exchange cannot be read yet")
+    connection = configuration.connection
+    if isinstance(connection.microsoft_api, Graph):
+        return GraphMailbox(connection, mailbox, allowed_hosts=allowed_hosts)
+    return EwsMailbox(connection, mailbox, allowed_hosts=allowed_hosts)

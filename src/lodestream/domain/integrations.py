@@ -89,6 +89,13 @@ class ExchangeConnection(Struct, forbid_unknown_fields=True, omit_defaults=True)
     """Absent means Exchange Web Services, as older clients do not know the field."""
     ews_endpoint: Short | None = None
     build_version: Short | None = None
+    graph_endpoint: Short | None = None
+    """Ours: where Graph is, if not in the worldwide cloud."""
+    authority: Short | None = None
+    """Ours: who gives tokens, without the tenant, if not in the worldwide cloud."""
+    access_type: Literal["delegate", "impersonation"] | None = None
+    """Ours: how mailboxes are reached by Exchange Web Services. Absent: an application
+    impersonates, a user is a delegate."""
 
 
 class Password(
