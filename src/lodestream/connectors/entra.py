@@ -87,7 +87,9 @@ def _application(
         credential = {"private_key": key, "thumbprint": application.thumbprint}
     elif application.client_secret is not UNSET:
         credential = application.client_secret
-    kind = msal.PublicClientApplication if credential is None else msal.ConfidentialClientApplication
+    kind = (
+        msal.PublicClientApplication if credential is None else msal.ConfidentialClientApplication
+    )
     if credential is None and isinstance(connection.access, AppAccess):
         raise MailboxRefused("invalid_exchange_credentials", "the application has no secret")
     try:

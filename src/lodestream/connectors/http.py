@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -52,13 +52,17 @@ class Http:
         Raises MailboxRefused for a host that may not be connected to, Temporary if none answers.
         """
         require_host(url, self._allowed)
+        sent = dict(headers or {})
+        body = None
+        if fields is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(fields)
         try:
             answer = self._pool(url).request(
                 method,
                 url,
-                headers=dict(headers or {}),
-                fields=None if fields is None else dict(fields),
-                encode_multipart=False,
+                headers=sent,
+                body=body,
                 redirect=False,
                 retries=False,
                 timeout=_TIMEOUT,
@@ -67,7 +71,6 @@ class Http:
             try:
                 content = _content(answer, most_bytes)
             finally:
-                answer.drain_conn() if answer.status >= 300 else None
                 answer.release_conn()
         except (HTTPError, OSError) as error:
             host = urlsplit(url).hostname
