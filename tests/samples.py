@@ -15,7 +15,8 @@ def minimal(kind: Any) -> Any:
 def _value(info: inspect.Type) -> Any:  # noqa: C901 (one case for each type)
     match info:
         case inspect.StructType():
-            return {f.encode_name: _value(f.type) for f in info.fields if f.required}
+            tag = {} if info.tag_field is None else {info.tag_field: info.tag}
+            return tag | {f.encode_name: _value(f.type) for f in info.fields if f.required}
         case inspect.UnionType():
             return _value(info.types[0])
         case inspect.ListType() | inspect.VarTupleType() | inspect.SetType():

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from lodestream.actions.integrations import Outside
 from lodestream.actions.sinks import Reach
 from lodestream.api.app import App
 from lodestream.api.metrics import Metrics
@@ -21,6 +22,7 @@ from lodestream.settings import METRICS_FOLDER, Settings, encoders_folder, read_
 from lodestream.store.db import Database
 from lodestream.store.dialect import database_url, sqlite_url
 from lodestream.worker.housekeeping import Housekeeper
+from lodestream.worker.mailboxes import MailboxPace
 
 
 def open_database(settings: Settings) -> Database:
@@ -56,6 +58,7 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
         encoders=encoders_folder(settings),
         reach=reach_of(settings),
         spool=settings.data,
+        outside=outside_of(settings),
     )
 
 
@@ -66,6 +69,16 @@ def reach_of(settings: Settings) -> Reach:
         parse_hosts(settings.outbound_hosts),
         Path(settings.sink_folder) if settings.sink_folder else None,
     )
+
+
+def outside_of(settings: Settings) -> Outside:
+    """Return what reaching mail systems needs. Raises ValueError for a key that is none."""
+    return Outside(Keyring(settings.secret_key), parse_hosts(settings.outbound_hosts))
+
+
+def mailbox_pace_of(settings: Settings) -> MailboxPace:
+    """Return how often mailboxes are read, and how many at once."""
+    return MailboxPace(interval_s=settings.mailbox_interval, threads=settings.mailbox_threads)
 
 
 def make_app(

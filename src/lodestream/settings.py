@@ -44,6 +44,13 @@ class Settings:
         "make it many times slower.",
         "threads",
     )
+    mailboxes: bool = _setting(True, "Whether `serve` reads the mailboxes of integrations.")
+    mailbox_interval: float = _setting(
+        60.0, "How long after a mailbox was read to its end it is read again.", "s"
+    )
+    mailbox_threads: int = _setting(
+        4, "Mailboxes that one `serve` or `worker` reads at once.", "mailboxes"
+    )
     encoders: str = _setting(
         "", "Folder of the installed encoders; `encoders` in the data folder if empty."
     )

@@ -24,6 +24,7 @@ from lodestream.api.routes import ROUTES
 from lodestream.api.routing import Guard, Route
 from lodestream.domain import access
 from lodestream.domain.access import ALL_FINE_GRAINED_PROJECT_PERMISSIONS, GLOBAL_PERMISSIONS
+from lodestream.domain.secrets import new_key
 from lodestream.server import make_app
 from lodestream.settings import Settings
 from lodestream.store.db import Database
@@ -36,6 +37,7 @@ from tests.models import add_model, save_validation
 from tests.samples import minimal
 
 REVOKED, STRANGER, MEMBER = "revoked", "stranger", "member"
+SECRET_KEY = new_key()
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 EVERYTHING = ALL_FINE_GRAINED_PROJECT_PERMISSIONS
 PROTECTED = tuple(route for route in ROUTES if route.needs.guard is not Guard.PUBLIC)
@@ -152,6 +154,9 @@ def _things(client: Client, name: str) -> dict[str, str]:
     keyed = {"mailbox_name": "b", "status": "UP_TO_DATE"}
     keyed_path = f"/api/_private/buckets/id:{bucket['id']}/keyed-sync-state/00ff"
     client.ok("PUT", keyed_path, {"keyed_sync_state": keyed})
+    integration_path = f"/api/_private/integrations/{name}/post"
+    integration = client.ok("PUT", integration_path, {"integration": {}})["integration"]
+    client.ok("PUT", f"/api/_private/appliance-configs/{name}/box", b"{}")
     tenant = client.ok("GET", "/api/_private/tenants")["tenants"][0]
     user_id = make_user(client.app.service.db, f"somebody of {name}")
     token = client.ok("POST", f"/api/lodestream/v1/users/{user_id}/tokens")["token"]
@@ -190,6 +195,9 @@ def _things(client: Client, name: str) -> dict[str, str]:
         "email_id": "m1",
         "id": "m1",
         "sync_state_key": "00ff",
+        "integration_name": "post",
+        "integration_id": integration["id"],
+        "config_key": "box",
         "transform_tag": "generic.0.CONVKER5",
     }
 
@@ -208,7 +216,7 @@ def prepared(
         make_project(db, name)
     make_user(db, STRANGER)
     grant_in(db, make_user(db, MEMBER), "acme", EVERYTHING)
-    app = make_app(Settings(data=folder), db)
+    app = make_app(Settings(data=folder, secret_key=SECRET_KEY), db)
     client = Client(app, loop, ROOT_TOKEN)
     values = {name: _things(client, name) for name in ("acme", "other")}
     loop.run(stop_app(app))
@@ -224,7 +232,7 @@ def world(
     data = tmp_path / "data"
     shutil.copytree(folder, data)
     db = Database(sqlite_url(data / "lodestream.sqlite3"))
-    app = make_app(Settings(data=data), db)
+    app = make_app(Settings(data=data, secret_key=SECRET_KEY), db)
     yield World(Client(app, loop, ROOT_TOKEN), db, values)
     loop.run(stop_app(app))
 

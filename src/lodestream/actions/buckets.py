@@ -58,7 +58,6 @@ def create_bucket(
     Raises Conflict if the name is taken by one with another title, QuotaExceeded, and NotFound if
     the project went away.
     """
-    now = now_us()
     with db.write() as tx:
         projects.require_exists(tx, project_id)
         stored = buckets.find_by_name(tx, owner, name)
@@ -66,10 +65,20 @@ def create_bucket(
             if stored.title == title:
                 return stored
             raise Conflict(f"a bucket named {owner}/{name} exists")
-        quotas.require_room(tx, "buckets", buckets.count(tx) + 1)
-        wanted = Bucket(0, new_id(), project_id, owner, name, title, None, now, now, 0)
-        bucket = buckets.insert(tx, wanted)
-        _record(tx, actor_id, "create_bucket", bucket)
+        return insert_bucket(
+            tx, actor_id=actor_id, project_id=project_id, owner=owner, name=name, title=title
+        )
+
+
+def insert_bucket(
+    tx: Writer, *, actor_id: str, project_id: str, owner: str, name: str, title: str
+) -> Bucket:
+    """Create a bucket whose name is free. Raises QuotaExceeded."""
+    now = now_us()
+    quotas.require_room(tx, "buckets", buckets.count(tx) + 1)
+    wanted = Bucket(0, new_id(), project_id, owner, name, title, None, now, now, 0)
+    bucket = buckets.insert(tx, wanted)
+    _record(tx, actor_id, "create_bucket", bucket)
     return bucket
 
 
@@ -117,10 +126,15 @@ def add_emails(db: Database, *, actor_id: str, bucket: Bucket, emails: Sequence[
     if not emails:
         return
     with db.write(catalogue=False) as tx:
-        new = buckets.append(tx, bucket.key, emails, now_us=now_us())
-        buckets.plan_readings(tx, bucket.key)
-        details: dict[str, str | int] = {"new": new, "emails": len(emails)}
-        _record(tx, actor_id, "add_emails_to_bucket", bucket, details)
+        append_emails(tx, actor_id=actor_id, bucket=bucket, emails=emails)
+
+
+def append_emails(tx: Writer, *, actor_id: str, bucket: Bucket, emails: Sequence[EmailNew]) -> None:
+    """Do what `add_emails` does, in the caller's transaction. Raises NotFound."""
+    new = buckets.append(tx, bucket.key, emails, now_us=now_us())
+    buckets.plan_readings(tx, bucket.key)
+    details: dict[str, str | int] = {"new": new, "emails": len(emails)}
+    _record(tx, actor_id, "add_emails_to_bucket", bucket, details)
 
 
 def upload_file(

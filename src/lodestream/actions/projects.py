@@ -16,7 +16,16 @@ from lodestream.domain.ids import is_project_name, new_id
 from lodestream.domain.projects import Project
 from lodestream.domain.times import now_us
 from lodestream.domain.users import User
-from lodestream.store import accounts, audit, buckets, datasets, projects, quotas, sources
+from lodestream.store import (
+    accounts,
+    audit,
+    buckets,
+    datasets,
+    integrations,
+    projects,
+    quotas,
+    sources,
+)
 from lodestream.store.db import Database, Writer
 
 
@@ -101,6 +110,7 @@ def delete_project(db: Database, *, actor: Actor, name: str, force: bool) -> Non
             datasets.remove_dataset(tx, dataset.id)
         for source in gone_sources:
             remove_source(tx, source)
+        integrations.delete_in_project(tx, project.id)
         for bucket in buckets.list_buckets(tx, projects=here):
             remove_bucket(tx, bucket)
         projects.delete(tx, project.id)

@@ -20,13 +20,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from lodestream.domain.errors import NotFound
 from lodestream.domain.times import now_us
-from lodestream.store import comments, jobs, lag, sinks
+from lodestream.store import comments, jobs, lag, mailboxes, sinks
 from lodestream.store.catalogue import Catalogue
 from lodestream.store.db import Database
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 KEPT_S: Final = 5.0
 MOST_STREAMS: Final = 1000
+MOST_MAILBOXES: Final = 1000
 EXAMINED_IN_ALL: Final = 1_000_000
 """Comments that one scrape looks at to count what is unread, in all streams together."""
 
@@ -111,7 +112,12 @@ class Figures:
         """Return the figures. Raises Unavailable if the database cannot be reached."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._kept = [*self._jobs(), *self._streams(), *self._sinks()]
+                self._kept = [
+                    *self._jobs(),
+                    *self._streams(),
+                    *self._sinks(),
+                    *self._mailboxes(),
+                ]
                 self._until = time.monotonic() + KEPT_S
             return self._kept
 
@@ -226,3 +232,38 @@ class Figures:
             counters["failed_attempts"].add_metric(names, place.sink.failed)
             counters["dead_letters"].add_metric(names, place.sink.dead_letters)
         return [*gauges.values(), *counters.values()]
+
+    def _mailboxes(self) -> list[Metric]:
+        labels = ("project", "integration", "mailbox")
+        emails = CounterMetricFamily(
+            "lodestream_mailbox_emails",
+            "E-mails of a mailbox, by whether they were stored or could not be.",
+            labels=(*labels, "result"),
+        )
+        lag_s = GaugeMetricFamily(
+            "lodestream_mailbox_lag_seconds",
+            "How long ago an enabled mailbox was last read to its end.",
+            labels=labels,
+        )
+        failures = GaugeMetricFamily(
+            "lodestream_mailbox_failures",
+            "How often in a row a mailbox could not be read.",
+            labels=labels,
+        )
+        enabled = GaugeMetricFamily(
+            "lodestream_mailbox_enabled",
+            "1 if a mailbox is read, 0 if it or its integration is disabled.",
+            labels=labels,
+        )
+        now = now_us()
+        with self._db.read() as tx:
+            found = mailboxes.list_states(tx, now_us=now, limit=MOST_MAILBOXES)
+        for one in found:
+            names = (one.project, one.integration, one.email)
+            emails.add_metric((*names, "stored"), one.emails_read)
+            emails.add_metric((*names, "failed"), one.emails_failed)
+            failures.add_metric(names, one.failures)
+            enabled.add_metric(names, int(one.active))
+            if one.active:
+                lag_s.add_metric(names, one.lag_us(now) / 1e6)
+        return [emails, lag_s, failures, enabled]

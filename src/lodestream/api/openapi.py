@@ -96,6 +96,9 @@ PATH_PARAMETERS: Final[dict[str, Json]] = {
     "bucket_name": {**_NAME, "description": "Name of a bucket in the project."},
     "bucket_id": {**_ID, "description": "Id of a bucket."},
     "raw_bucket_id": {**_ID, "description": "Id of a bucket."},
+    "integration_name": {**_NAME, "description": "Name of an integration in the project."},
+    "integration_id": {**_ID, "description": "Id of an integration."},
+    "config_key": {**_TEXT, "description": "Name of a connector's configuration."},
     "email_id": {**_TEXT, "description": "Id of an e-mail, as its sender chose it."},
     "sync_state_key": {**_TEXT, "description": "Key of a sync state, as the connector chose it."},
     "transform_tag": {**_TEXT, "description": "An e-mail transform tag, `<name>.<version>.<id>`."},
@@ -171,6 +174,12 @@ _PASSED_ON: Final[dict[str, Json]] = {
     "translated_from_markup": {"type": ["array", "object"]},
     "label": {"type": "object"},
     "label_defs": {"type": "object"},
+    "configuration": {
+        "anyOf": [
+            {"$ref": "#/components/schemas/ExchangeConfiguration"},
+            {"$ref": "#/components/schemas/ImapConfiguration"},
+        ]
+    },
 }
 
 

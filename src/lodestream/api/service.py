@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from lodestream.actions.integrations import Opener, Outside
 from lodestream.actions.memo import Memo
 from lodestream.actions.ordering import Rankings
 from lodestream.actions.predict import Predictor
 from lodestream.actions.sinks import Reach
 from lodestream.api.metrics import Figures, Metrics
+from lodestream.connectors.open import open_mailbox
 from lodestream.domain.secrets import Keyring
 from lodestream.store.activity import ActivityLog
 from lodestream.store.blobs import BlobStore
@@ -52,6 +54,8 @@ class Service:
     encoders: Path = Path("encoders")  # folder of the installed encoders
     reach: Reach = field(default_factory=lambda: Reach(Keyring()))
     spool: Path | None = None  # where large uploads wait; the system's folder if None
+    outside: Outside = field(default_factory=lambda: Outside(Keyring()))
+    opener: Opener = open_mailbox
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.db)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from lodestream.cli.options import Failed
+from lodestream.domain.secrets import Keyring
 from lodestream.server import open_database
 from lodestream.settings import Settings, read_settings
 from lodestream.store import migrate
@@ -45,7 +46,9 @@ def database_options(command: _Command) -> _Command:
 def settings_from(**overrides: Any) -> Settings:
     """Read the settings; options that were given win over the environment."""
     try:
-        return read_settings(**overrides)
+        settings = read_settings(**overrides)
+        Keyring(settings.secret_key)
+        return settings
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

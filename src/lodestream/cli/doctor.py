@@ -21,10 +21,11 @@ from lodestream.cli.output import print_json
 from lodestream.cli.serve import listen
 from lodestream.domain.errors import LodestreamError, Unavailable
 from lodestream.domain.places import created_us
+from lodestream.domain.secrets import Keyring
 from lodestream.domain.times import format_us, now_us
 from lodestream.server import open_database
 from lodestream.settings import Settings
-from lodestream.store import accounts, jobs, order
+from lodestream.store import accounts, jobs, order, sealed
 from lodestream.store.db import Database
 from lodestream.store.migrate import schema_version
 
@@ -149,10 +150,10 @@ def _database(settings: Settings) -> Iterator[Check]:
         yield Check(name, PROBLEM, f"{file}: {error.strerror}", "see `data folder`")
         return
     with contextlib.closing(db):
-        yield from _open_database(db)
+        yield from _open_database(db, settings)
 
 
-def _open_database(db: Database) -> Iterator[Check]:
+def _open_database(db: Database, settings: Settings) -> Iterator[Check]:
     where = db.url.render_as_string(hide_password=True)
     try:
         version = schema_version(db)
@@ -174,7 +175,8 @@ def _open_database(db: Database) -> Iterator[Check]:
         yield Check("schema", PROBLEM, what, "run `lodestream migrate`, or `lodestream serve`")
         return
     yield Check("schema", OK, f"version {version.needed}")
-    for look in (_clock, _users, _jobs):
+    keyring = Keyring(settings.secret_key)
+    for look in (_clock, _users, _jobs, lambda db: _secrets(db, keyring)):
         try:
             yield look(db)
         except LodestreamError as error:
@@ -224,6 +226,22 @@ def _jobs(db: Database) -> Check:
         advice = "keep `lodestream serve` or `lodestream worker` running"
         return Check("jobs", NOTE, f"waiting for a worker: {', '.join(late)}", advice)
     return Check("jobs", OK, "none is failing")
+
+
+def _secrets(db: Database, keyring: Keyring) -> Check:
+    name = "secret key"
+    with db.read() as tx:
+        found = list(sealed.list_sealed(tx))
+    shut = sum(not keyring.opens(owner, text) for _, owner, text in found)
+    if shut:
+        what = f"{shut} of {len(found)} stored secrets cannot be opened: mailboxes and sinks wait"
+        advice = "put the key that they were encrypted with into LODESTREAM_SECRET_KEY"
+        return Check(name, PROBLEM, what, advice)
+    if keyring.is_empty:
+        what = "there is none: integrations and sinks with passwords are refused"
+        advice = "`lodestream secret new-key` makes one for LODESTREAM_SECRET_KEY"
+        return Check(name, NOTE, what, advice)
+    return Check(name, OK, f"opens all {len(found)} stored secrets")
 
 
 def _port(settings: Settings) -> Check:

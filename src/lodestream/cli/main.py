@@ -24,7 +24,7 @@ COMMANDS: Final = {
     ),
     "worker": Deferred(
         "lodestream.cli.work:worker",
-        "Do background work: train models, predict, deliver to sinks, tidy up after deletions.",
+        "Do background work: train models, predict, read mailboxes, deliver to sinks, tidy up.",
     ),
     "migrate": Deferred(
         "lodestream.cli.schema:migrate",

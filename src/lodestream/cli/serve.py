@@ -30,10 +30,11 @@ from lodestream.cli.database import (
 from lodestream.cli.learner import LearnerProcess
 from lodestream.cli.logs import configure, log_config
 from lodestream.cli.options import Failed, stopped_by_signals, told_in_one_line
-from lodestream.server import make_app, reach_of
+from lodestream.server import mailbox_pace_of, make_app, outside_of, reach_of
 from lodestream.settings import METRICS_FOLDER, Settings, encoders_folder, environment_of
 from lodestream.store.db import Database
 from lodestream.worker.loop import WorkerThread
+from lodestream.worker.mailboxes import MailboxThread
 from lodestream.worker.sinks import SinkPace, SinkThread
 
 KEEP_ALIVE_S: Final = 120
@@ -161,13 +162,17 @@ class _Beside:
     """What works in threads beside the API, on the same `Database`."""
 
     def __init__(self, settings: Settings, db: Database) -> None:
-        self._threads: list[WorkerThread | SinkThread] = [
+        self._threads: list[WorkerThread | SinkThread | MailboxThread] = [
             WorkerThread(db, data_folder_blobs(settings.data))
         ]
         if settings.sinks:
             predictor = Predictor(db, encoders_folder(settings))
             pace = SinkPace(threads=settings.sink_threads)
             self._threads.append(SinkThread(db, predictor, reach_of(settings), pace=pace))
+        if settings.mailboxes:
+            self._threads.append(
+                MailboxThread(db, outside_of(settings), pace=mailbox_pace_of(settings))
+            )
         for thread in self._threads:
             thread.start()
 

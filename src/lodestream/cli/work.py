@@ -14,27 +14,28 @@ from lodestream.api.service import data_folder_blobs
 from lodestream.cli.database import any_database, database_options, limit_threads, settings_from
 from lodestream.cli.logs import configure
 from lodestream.cli.options import Failed, stopped_by_signals, told_in_one_line
-from lodestream.server import reach_of
+from lodestream.server import mailbox_pace_of, outside_of, reach_of
 from lodestream.settings import Settings, encoders_folder
 from lodestream.store.db import Database
 from lodestream.store.migrate import schema_version
 from lodestream.worker.learner import LearnerLoop
 from lodestream.worker.loop import Worker
+from lodestream.worker.mailboxes import MailboxRunner
 from lodestream.worker.sinks import SinkPace, SinkRunner
 
 
 @click.command()
 @click.option(
     "--only",
-    type=click.Choice(["jobs", "learning", "sinks"]),
-    help="Do only this: jobs, training and predicting, or delivering to sinks.",
+    type=click.Choice(["jobs", "learning", "mailboxes", "sinks"]),
+    help="Do only this: jobs, training and predicting, reading mailboxes, or delivering to sinks.",
 )
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input does.")
 @database_options
 def worker(
     only: str | None, with_parent: bool, data: Path | None, database_url: str | None
 ) -> None:
-    """Do background work: train models, predict, deliver to sinks, tidy up after deletions.
+    """Do background work: train models, predict, read mailboxes, deliver to sinks, tidy up.
 
     `lodestream serve` does this work, too; more workers, on this or other machines, share it. Ends
     cleanly on SIGTERM and SIGINT: what is under way is given back.
@@ -60,6 +61,9 @@ def _work(settings: Settings, db: Database, stop: threading.Event, only: str | N
     kinds: dict[str, Callable[[], None]] = {
         "jobs": Worker(db, data_folder_blobs(settings.data), stop).run,
         "learning": LearnerLoop(db, encoders, stop).run,
+        "mailboxes": MailboxRunner(
+            db, outside_of(settings), stop, pace=mailbox_pace_of(settings)
+        ).run,
         "sinks": SinkRunner(
             db,
             Predictor(db, encoders),

@@ -6,7 +6,7 @@ are kept apart from the rest when an integration is stored.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -18,6 +18,7 @@ Secret = Annotated[str, Meta(min_length=1, max_length=65536)]
 Domain = Annotated[str, Meta(min_length=1, max_length=253)]
 FolderPath = Annotated[list[Short], Meta(min_length=1, max_length=64)]
 
+IntegrationType = Literal["exchange_online", "imap"]
 DisabledReason = Literal["user", "quota", "sync_error"]
 ErrorKind = Literal[
     "mailbox_not_found",
@@ -161,15 +162,61 @@ class Mailbox(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Whether the contents of attachments are kept too."""
 
 
-class ExchangeConfiguration(Struct, forbid_unknown_fields=True, omit_defaults=True):
+class ExchangeConfiguration(Struct, forbid_unknown_fields=True):
     """What an integration of type `exchange_online` reads."""
 
     mailboxes: Annotated[list[Mailbox], Meta(max_length=4096)] = []
     connection: ExchangeConnection | UnsetType = UNSET
 
 
-class ImapConfiguration(Struct, forbid_unknown_fields=True, omit_defaults=True):
+class ImapConfiguration(Struct, forbid_unknown_fields=True):
     """What an integration of type `imap` reads."""
 
     mailboxes: Annotated[list[Mailbox], Meta(max_length=4096)] = []
     connection: ImapConnection | UnsetType = UNSET
+
+
+class Integration(Struct, frozen=True):
+    """An integration. `sealed` are its connection's secrets, which are nowhere else."""
+
+    id: str
+    project_id: str
+    owner: str
+    name: str
+    title: str
+    type: IntegrationType
+    enabled: bool
+    disabled_reason: DisabledReason | None
+    configuration: ExchangeConfiguration | ImapConfiguration
+    sealed: str | None
+    created_us: int
+    updated_us: int
+
+
+class IntegrationError(Struct, frozen=True):
+    """Why an integration, or one mailbox of it, was disabled by the server."""
+
+    id: str
+    integration_id: str
+    kind: ErrorKind
+    text: str
+    mailbox_name: str | None
+    bucket_id: str | None
+    created_us: int
+
+
+INTEGRATION_KINDS: Final[frozenset[ErrorKind]] = frozenset(
+    {
+        "invalid_exchange_credentials",
+        "comment_quota_hit",
+        "app_access_insufficient_scopes",
+        "syncemail_consumption_limit_exceeded",
+    }
+)
+"""Errors that concern every mailbox of an integration; the others concern one."""
+
+
+def reason_of(kind: ErrorKind) -> DisabledReason:
+    """Return why something is disabled after an error of this kind."""
+    quota = kind in ("comment_quota_hit", "syncemail_consumption_limit_exceeded")
+    return "quota" if quota else "sync_error"

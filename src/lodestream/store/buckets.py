@@ -24,6 +24,7 @@ from lodestream.store.tables import (
     keyed_sync_state,
     project,
     source,
+    source_content,
 )
 
 READ_BUCKET: Final = "read_bucket"
@@ -323,6 +324,16 @@ def advance_reading(
         bucket_reading.c.generation == generation,
     )
     return tx.execute(sa.update(bucket_reading).where(*mine).values(upto=upto)).rowcount == 1
+
+
+def fullest_source(tx: Reader, key: int) -> int:
+    """Return how many comments the fullest of the sources that read a bucket has; 0 if none."""
+    query = (
+        sa.select(sa.func.max(source_content.c.comments))
+        .join(bucket_reading, bucket_reading.c.source == source_content.c.source)
+        .where(bucket_reading.c.bucket == key)
+    )
+    return tx.execute(query).scalar_one() or 0
 
 
 # Files

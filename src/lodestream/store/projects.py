@@ -9,7 +9,15 @@ import sqlalchemy as sa
 from lodestream.domain.errors import NotFound
 from lodestream.domain.projects import Project, ResourceCounts
 from lodestream.store.db import Reader, Writer
-from lodestream.store.tables import bucket, dataset, grant, project, source
+from lodestream.store.tables import (
+    appliance_config,
+    bucket,
+    dataset,
+    grant,
+    integration,
+    project,
+    source,
+)
 
 
 def require_exists(tx: Reader, project_id: str) -> None:
@@ -60,7 +68,7 @@ def count(tx: Reader) -> int:
 
 
 def count_resources(tx: Reader, project_id: str) -> ResourceCounts:
-    """Return how much a project holds. This version has no dashboards, no integrations."""
+    """Return how much a project holds. This version has no dashboards."""
 
     def count_in(table: sa.Table) -> int:
         query = sa.select(sa.func.count()).select_from(table)
@@ -71,7 +79,7 @@ def count_resources(tx: Reader, project_id: str) -> ResourceCounts:
         buckets=count_in(bucket),
         dashboards=0,
         datasets=count_in(dataset),
-        integrations=0,
+        integrations=count_in(integration),
         sources=count_in(source),
         users_with_permissions=count_in(grant),
     )
@@ -98,8 +106,9 @@ def update(tx: Writer, project_id: str, changes: dict[str, Any]) -> None:
 
 
 def delete(tx: Writer, project_id: str) -> None:
-    """Delete an empty project, and take it out of every user's grants."""
-    tx.execute(sa.delete(grant).where(grant.c.project_id == project_id))
+    """Delete an empty project with its connectors' settings; take it out of all users' grants."""
+    for table in (grant, appliance_config):
+        tx.execute(sa.delete(table).where(table.c.project_id == project_id))
     tx.execute(sa.delete(project).where(project.c.id == project_id))
 
 

@@ -9,7 +9,16 @@ import sqlalchemy as sa
 
 from lodestream.domain.errors import QuotaExceeded
 from lodestream.domain.quotas import DEFAULT_LIMITS, Quota
-from lodestream.store import accounts, buckets, comments, datasets, projects, sources, streams
+from lodestream.store import (
+    accounts,
+    buckets,
+    comments,
+    datasets,
+    integrations,
+    projects,
+    sources,
+    streams,
+)
 from lodestream.store.db import Reader, Writer
 from lodestream.store.dialect import upsert
 from lodestream.store.tables import (
@@ -17,6 +26,7 @@ from lodestream.store.tables import (
     dataset_source,
     entity_def,
     label_def,
+    mailbox,
     model,
     quota,
     source_content,
@@ -99,7 +109,7 @@ def _most_pinned(tx: Reader) -> int:
     return tx.execute(sa.select(sa.func.max(groups.c.size))).scalar_one() or 0
 
 
-# Kinds that are not here count things which this version does not have: alerts, integrations.
+# Kinds that are not here count things which this version does not have, as alerts.
 _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "sources": sources.count,
     "sources_per_dataset": _fullest(dataset_source.c.dataset_id),
@@ -116,6 +126,8 @@ _USAGE: Final[dict[str, Callable[[Reader], int]]] = {
     "users": accounts.count,
     "projects": projects.count,
     "buckets": buckets.count,
+    "integrations": integrations.count,
+    "mailboxes_per_integration": _fullest(mailbox.c.integration_id),
 }
 
 

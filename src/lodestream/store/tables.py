@@ -695,3 +695,66 @@ sink_attempt = sa.Table(
     sa.Column("detail", sa.Text),
     sa.Column("uid", sa.Text),
 )
+
+integration = sa.Table(
+    "integration",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("project_id", sa.Text, sa.ForeignKey("project.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", sa.Text),
+    sa.Column("connection", _JSON_TEXT),  # JSON object without its secrets, or NULL
+    sa.Column("sealed", sa.Text),  # domain/secrets.py: its secrets, encrypted
+    sa.Column("created_us", _INT, nullable=False),
+    sa.Column("updated_us", _INT, nullable=False),
+    sa.UniqueConstraint("project_id", "name"),
+)
+
+mailbox = sa.Table(
+    "mailbox",
+    metadata,
+    # A mailbox of an integration, and how reading it does.
+    sa.Column("integration_id", sa.Text, sa.ForeignKey("integration.id"), primary_key=True),
+    sa.Column("email_hash", sa.Text, primary_key=True),  # of the address in lower case
+    sa.Column("place", _INT, nullable=False),  # in the integration's list
+    sa.Column("settings", _JSON_TEXT, nullable=False),  # JSON object as answered
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("begun_us", _INT, nullable=False),  # when it was last enabled
+    sa.Column("due_us", _INT, nullable=False),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_until_us", _INT),  # one reader at a time, for as long as this lasts
+    sa.Column("synced_us", _INT),  # when it was last read to its end
+    sa.Column("failures", _INT, nullable=False),  # in a row
+    sa.Column("error", sa.Text),  # of the last try, if that failed
+    sa.Column("emails_read", _INT, nullable=False),
+    sa.Column("emails_failed", _INT, nullable=False),
+    sa.Index("mailbox_by_due", "due_us"),
+)
+
+integration_error = sa.Table(
+    "integration_error",
+    metadata,
+    sa.Column("key", _INT, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("integration_id", sa.Text, sa.ForeignKey("integration.id"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("mailbox_name", sa.Text),  # NULL: the whole integration was disabled
+    sa.Column("bucket_id", sa.Text),
+    sa.Column("created_us", _INT, nullable=False),
+    sa.Index("integration_error_by_integration", "integration_id", "key"),
+    sqlite_autoincrement=True,
+)
+
+appliance_config = sa.Table(
+    "appliance_config",
+    metadata,
+    # A configuration that a connector elsewhere fetches; it may hold secrets, so it is sealed.
+    sa.Column("project_id", sa.Text, sa.ForeignKey("project.id"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("sealed", sa.Text, nullable=False),
+    sa.Column("updated_us", _INT, nullable=False),
+)

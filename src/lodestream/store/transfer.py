@@ -31,6 +31,8 @@ from lodestream.store.tables import (
     bucket_file,
     counter,
     job,
+    keyed_sync_state,
+    mailbox,
     meta,
     metadata,
     project,
@@ -50,7 +52,7 @@ _PAGES_A_STEP: Final = 4096
 _FRESH: Final = {meta.name, counter.name}
 """Tables whose rows every new database has; `account` and `project` may hold one each."""
 
-_VOLATILE: Final = (job, stream_activity, sink_attempt, sink)
+_VOLATILE: Final = (job, stream_activity, sink_attempt, sink, mailbox, keyed_sync_state)
 """Small tables that change without an audit entry: a copy that goes on copies them anew."""
 
 _unfinished = sa.Table(

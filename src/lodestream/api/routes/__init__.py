@@ -13,7 +13,8 @@ from lodestream.api.routes.datasets import (
     SOURCE_STATISTICS,
 )
 from lodestream.api.routes.docs import description_routes
-from lodestream.api.routes.files import FILES, INTAKE
+from lodestream.api.routes.files import FILES
+from lodestream.api.routes.integrations import INTEGRATIONS
 from lodestream.api.routes.lodestream import (
     ANNOTATIONS,
     DOWNLOADS,
@@ -32,8 +33,8 @@ _DESCRIBED: tuple[Route, ...] = (
     *SOURCES,
     *COMMENTS,
     *FILES,
-    *INTAKE,
     *MAIL,
+    *INTEGRATIONS,
     *DATASETS,
     *LABELLINGS,
     *QUERIES,

@@ -1,9 +1,9 @@
-"""The rows of attachments and recordings, and of the list of integrations."""
+"""The rows of attachments and recordings."""
 
 from __future__ import annotations
 
-from lodestream.api import attachments, intake
-from lodestream.api.routing import Route, lists_where, needs_hidden_object, needs_object
+from lodestream.api import attachments
+from lodestream.api.routing import Route, needs_hidden_object, needs_object
 from lodestream.domain import access as a
 
 _COMMENT = "/api/_private/sources/id:{source_id}/comments/{comment_id}"
@@ -47,17 +47,5 @@ FILES = (
         needs_object(a.SOURCES_READ),
         reply_type="audio/*",
         statuses=(206, 416),
-    ),
-)
-
-INTAKE = (
-    Route(
-        "GET",
-        "/api/_private/integrations",
-        "getAllIntegrations",
-        "integrations",
-        intake.list_integrations,
-        lists_where(a.INTEGRATIONS_READ),
-        reply=intake.IntegrationsReply,
     ),
 )
