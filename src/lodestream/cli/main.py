@@ -55,6 +55,10 @@ COMMANDS: Final = {
         "lodestream.cli.buckets:bucket",
         "Buckets: collections of raw e-mails that sources read from.",
     ),
+    "integration": Deferred(
+        "lodestream.cli.integrations:integration",
+        "Integrations: mailboxes that the server reads by itself.",
+    ),
     "dataset": Deferred(
         "lodestream.cli.datasets:dataset",
         "Datasets: sources seen together, with labels, models and streams.",
