@@ -31,6 +31,7 @@ def get_config(call: Call[None]) -> Reply:
 
 def update_config(call: Call[None]) -> ConfigReply:
     """Store a connector's configuration, a JSON object; it is kept encrypted."""
+    spool = call.request.spool
     changes = actions.store_config(
         call.service.db,
         call.service.outside.keyring,
@@ -38,6 +39,6 @@ def update_config(call: Call[None]) -> ConfigReply:
         project_id=call.project_id,
         owner=call.values[0],
         key=call.value("config_key"),
-        content=bytes(call.request.body),
+        content=b"" if spool is None else spool.read(actions.MOST_BYTES + 1),
     )
     return ConfigReply(changes)
