@@ -81,6 +81,10 @@ COMMANDS: Final = {
     "stream": Deferred(
         "lodestream.cli.streams:stream", "Streams: definitions, how they do, listen, move, verify."
     ),
+    "sink": Deferred(
+        "lodestream.cli.sinks:sink",
+        "Sinks: webhooks, indexes, topics, tables and files that follow a stream.",
+    ),
     "import": Deferred(
         "lodestream.cli.imports:import_file",
         "Store what is in FILE: tables, JSON lines, e-mails, archives of the vendor's client.",
