@@ -89,6 +89,10 @@ COMMANDS: Final = {
         "lodestream.cli.imports:import_file",
         "Store what is in FILE: tables, JSON lines, e-mails, archives of the vendor's client.",
     ),
+    "connect": Deferred(
+        "lodestream.cli.connect:connect",
+        "Read mailboxes from here, and send what is new to buckets of a server elsewhere.",
+    ),
     "export": Deferred(
         "lodestream.cli.exports:export_comments",
         "Write the comments of a dataset to a file: CSV, JSON Lines, Parquet or Excel.",
