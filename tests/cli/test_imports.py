@@ -197,6 +197,8 @@ def test_e_mails_become_comments_with_their_files(
     assert "attachment_reference" in attached["großes bild.png"]
     again = json.loads(demo.run(*into, "--mailbox", "help@x", str(folder)).stdout)
     assert (again["new"], again["updated"], again["unchanged"]) == (0, 0, 7)
+    dry = json.loads(demo.run(*into, "--mailbox", "help@x", "--dry-run", str(folder)).stdout)
+    assert (dry["new"], dry["updated"], dry["unchanged"]) == (0, 0, 7)
 
 
 def test_e_mails_go_into_a_bucket_as_they_are(demo: Demo, client: Client, tmp_path: Path) -> None:

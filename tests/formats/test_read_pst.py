@@ -144,7 +144,7 @@ def test_a_broken_file_is_told_and_never_an_accident() -> None:
     whole = PstWriter().write(tree())
     chance = random.Random(7)
     problems = 0
-    for _ in range(300):
+    for _ in range(120):
         content = bytearray(whole)
         for _ in range(chance.randrange(1, 40)):
             content[chance.randrange(0x4600, len(content))] = chance.randrange(256)
@@ -158,4 +158,4 @@ def test_a_broken_file_is_told_and_never_an_accident() -> None:
         for one in found:
             if one.item is not None:
                 parse_mime(mime_of(one.item, lambda raw: RtfBody()))
-    assert problems > 20
+    assert problems > 8

@@ -108,8 +108,13 @@ def _foreseen(
         if isinstance(mail, Bad):
             yield mail
             continue
+        found = document_of(mail, options)
+        if options.with_files:
+            # The name that the server would give the contents, so that what is there is unchanged.
+            for description, content in _contents(found):
+                description["content_hash"] = sha256(content).hexdigest()
         try:
-            document = msgspec.convert(document_of(mail, options).value, RawEmailDocument)
+            document = msgspec.convert(found.value, RawEmailDocument)
             comment = read_email(document, reading)
         except (Unprocessable, InvalidInput) as error:
             yield Bad(mail.where, error.message, size_bytes=mail.size_bytes)
@@ -170,22 +175,27 @@ def _batches(documents: Iterable[_Document]) -> Iterator[list[_Document]]:
         yield batch
 
 
+def _contents(one: _Document) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield what is said of each file of an e-mail, with its content."""
+    for file, description in zip(
+        one.email.files, one.value["raw_email"]["attachments"], strict=False
+    ):
+        content = b"" if file.read is None else file.read()
+        if content:
+            yield description, content
+
+
 def _upload_files(client: Client, one: _Document, options: SourceOptions, report: Report) -> None:
     """Store the files of an e-mail, and let it name them."""
     where = f"/api/_private/sources/id:{options.source_id}/comments/{one.value['comment_id']}"
-    described = one.value["raw_email"]["attachments"]
-    for number, (file, description) in enumerate(zip(one.email.files, described, strict=False)):
-        if file.read is None:
-            continue
-        content = file.read()
-        if not content:
-            continue
+    for number, (description, content) in enumerate(_contents(one)):
         try:
             reply = client.call("PUT", f"{where}/attachments/{number}", content)
         except Refused as error:
             if error.status not in _OF_THE_CONTENT:
                 raise
-            report.note(f"{one.mail.where}: the file {file.name!r}: {error.message}")
+            name = description["name"]
+            report.note(f"{one.mail.where}: the file {name!r} is left out: {error.message}")
             continue
         description["content_hash"] = reply["content_hash"]
         report.counts["attachments"] += 1

@@ -151,8 +151,8 @@ def _read_pst(
 def _items(
     file: BinaryIO, path: Path, where: str, folder: tuple[str, ...], read_rtf: RtfReader
 ) -> Iterator[FoundMail | Bad]:
-    # The items lie anywhere in the file; that each takes the same part of it is good enough to
-    # show progress by.
+    # How much of the file an item takes is only guessed, to show progress by: files are longer as
+    # MIME than they are.
     try:
         for mail in pst.read_pst(file):
             inner = (*folder, *mail.folder)
@@ -162,7 +162,8 @@ def _items(
             elif not mail.item.is_mail:
                 yield Bad(place, f"it is no e-mail but {mail.item.properties.get(MESSAGE_CLASS)}")
             else:
-                yield FoundMail(place, mime_of(mail.item, read_rtf), inner, path.name)
+                mime = mime_of(mail.item, read_rtf)
+                yield FoundMail(place, mime, inner, path.name, len(mime) * 3 // 4)
     except Unprocessable as error:
         yield Bad(where, error.message, size_bytes=_size(path))
 
