@@ -162,6 +162,8 @@ def _bodies(properties: Properties, read_rtf: RtfReader) -> tuple[str | None, st
     return (html if isinstance(html, str) else None), plain
 
 
+# All that some library takes for the end of a line is among them.
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -202,7 +204,7 @@ _FOREIGN: Final = re.compile(
 
 
 def _value(text: str) -> str:
-    text = re.sub(r"[\r\n\0]+", " ", _sound(text))
+    text = _CONTROLS.sub(" ", _sound(text))
     if text.isascii():
         return text
     # Only names and words are encoded: what stands around them says where addresses are.
@@ -302,7 +304,7 @@ def _file(file: OutlookFile, read_rtf: RtfReader, depth: int) -> Message | None:
 
 def _name(properties: Properties) -> str:
     found = properties.get(0x3707) or properties.get(0x3704) or properties.get(NAME) or ""
-    return re.sub(r"[\r\n\0]+", " ", _sound(str(found))).strip()
+    return _CONTROLS.sub(" ", _sound(str(found))).strip()
 
 
 def _describe(part: Message, name: str, *, inline: bool) -> None:

@@ -17,6 +17,7 @@ from lodestream.domain.errors import Unprocessable
 
 MAGIC: Final = b"!BDN"
 LARGEST_NODE: Final = 512 << 20
+_LARGEST_FILE: Final = 1 << 50
 _PAGE: Final = 512
 _DEEPEST: Final = 8
 _PERMUTE: Final = 1
@@ -113,8 +114,7 @@ class PstFile:
         if entry is None or struct.unpack_from("<Q", entry)[0] & ~1 != number & ~1:
             raise BrokenNode("a block is missing")
         place, size = struct.unpack_from("<QH", entry, 8)
-        self._file.seek(place)
-        content = self._file.read(size)
+        content = self._read(place, size)
         if len(content) < size:
             raise BrokenNode("the file ends inside of it")
         # Lists of blocks are never encrypted.
@@ -132,9 +132,14 @@ class PstFile:
             place = struct.unpack_from("<Q", entries[at], 16)[0]
         raise BrokenNode("its index is too deep")
 
-    def _read_page(self, place: int, kind: int, size: int) -> tuple[list[int], list[bytes], int]:
+    def _read(self, place: int, size: int) -> bytes:
+        if place > _LARGEST_FILE:
+            raise BrokenNode("it lies outside of the file")
         self._file.seek(place)
-        page = self._file.read(_PAGE)
+        return self._file.read(size)
+
+    def _read_page(self, place: int, kind: int, size: int) -> tuple[list[int], list[bytes], int]:
+        page = self._read(place, _PAGE)
         if len(page) < _PAGE or page[496] != kind:
             raise BrokenNode("a page of the index is broken")
         count, width, level = page[488], page[490], page[491]

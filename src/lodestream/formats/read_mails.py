@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from email.errors import MessageError
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from lodestream.domain.errors import Unprocessable
 from lodestream.formats import read_pst as pst
 from lodestream.formats.found import Bad, FoundMail
-from lodestream.formats.outlook import MESSAGE_CLASS, RtfReader, mime_of
+from lodestream.formats.outlook import MESSAGE_CLASS, OutlookItem, RtfReader, mime_of
 from lodestream.formats.read_mbox import LARGEST_MAIL, looks_like_mbox, read_mbox
 from lodestream.formats.read_msg import MAGIC, read_msg
 
@@ -26,6 +27,7 @@ KINDS: Final = {
 _NO_MAIL: Final = frozenset({".msf", ".dat", ".ini"})
 """What mail programs keep beside e-mails."""
 _MAILDIR: Final = frozenset({"cur", "new"})
+_NO_MIME: Final = "what is in it cannot be written as an e-mail"
 _HEADER: Final = re.compile(rb"(?:[!-9;-~]+:[^\n]*\r?\n(?:[ \t][^\n]*\r?\n)*){2}")
 
 
@@ -125,7 +127,19 @@ def _read_msg(
         kind = item.properties.get(MESSAGE_CLASS)
         yield Bad(where, f"it is no e-mail but {kind}", size_bytes=len(content))
         return
-    yield FoundMail(where, mime_of(item, read_rtf), folder, size_bytes=len(content))
+    mime = _mime(item, read_rtf)
+    if mime is None:
+        yield Bad(where, _NO_MIME, size_bytes=len(content))
+    else:
+        yield FoundMail(where, mime, folder, size_bytes=len(content))
+
+
+def _mime(item: OutlookItem, read_rtf: RtfReader) -> bytes | None:
+    """Return an item as MIME; None if the library that writes it gives up on what is in it."""
+    try:
+        return mime_of(item, read_rtf)
+    except (MessageError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _read_mbox(
@@ -162,8 +176,11 @@ def _items(
             elif not mail.item.is_mail:
                 yield Bad(place, f"it is no e-mail but {mail.item.properties.get(MESSAGE_CLASS)}")
             else:
-                mime = mime_of(mail.item, read_rtf)
-                yield FoundMail(place, mime, inner, path.name, len(mime) * 3 // 4)
+                mime = _mime(mail.item, read_rtf)
+                if mime is None:
+                    yield Bad(place, _NO_MIME)
+                else:
+                    yield FoundMail(place, mime, inner, path.name, len(mime) * 3 // 4)
     except Unprocessable as error:
         yield Bad(where, error.message, size_bytes=_size(path))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -55,20 +57,31 @@ def read_pst(file: BinaryIO) -> Iterator[PstMail]:
             continue
         visited.add(number)
         try:
-            name = _folder_name(pst, number)
+            with _told():
+                name = _folder_name(pst, number)
         except BrokenNode as error:
             yield PstMail(number, path, None, f"a folder: {error}")
             name = ""
         path = (*path, name) if name else path
         yield from _items(pst, number, path)
         try:
-            inner = _rows_of(pst, number, _FOLDERS)
+            with _told():
+                inner = _rows_of(pst, number, _FOLDERS)
         except BrokenNode as error:
             yield PstMail(number, path, None, f"the folders in a folder: {error}")
             continue
         waiting += [
             (one, path, depth + 1) for one in reversed(inner) if one & 0x1F == _NORMAL_FOLDER
         ]
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Let what a broken file leads to end as one error."""
+    try:
+        yield
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
+        raise BrokenNode("what is in it makes no sense") from error
 
 
 def _folder_name(pst: PstFile, number: int) -> str:
@@ -86,7 +99,8 @@ def _rows_of(pst: PstFile, folder: int, kind: int) -> list[int]:
 
 def _items(pst: PstFile, folder: int, path: tuple[str, ...]) -> Iterator[PstMail]:
     try:
-        numbers = _rows_of(pst, folder, _CONTENTS)
+        with _told():
+            numbers = _rows_of(pst, folder, _CONTENTS)
     except BrokenNode as error:
         yield PstMail(folder, path, None, f"the contents of a folder: {error}")
         return
@@ -95,9 +109,12 @@ def _items(pst: PstFile, folder: int, path: tuple[str, ...]) -> Iterator[PstMail
             node = pst.find_node(number)
             if node is None:
                 raise BrokenNode("it is missing")
-            yield PstMail(number, path, _item(pst, node, 0))
+            with _told():
+                item = _item(pst, node, 0)
         except BrokenNode as error:
             yield PstMail(number, path, None, str(error))
+        else:
+            yield PstMail(number, path, item)
 
 
 def _item(pst: PstFile, node: Node, depth: int) -> OutlookItem:
@@ -130,6 +147,7 @@ def _file(pst: PstFile, heap: Heap, row: Properties, depth: int) -> OutlookFile 
     if embedded is None or depth >= _DEEPEST_ITEM:
         return OutlookFile(properties)
     try:
-        return OutlookFile(properties, item=_item(pst, embedded, depth + 1))
+        with _told():
+            return OutlookFile(properties, item=_item(pst, embedded, depth + 1))
     except BrokenNode:
         return OutlookFile(properties)  # such as a drawing, which is no item
