@@ -19,6 +19,7 @@ from lodestream.mail.email import Email, FilePart
 from lodestream.mail.flowed import unflowed
 from lodestream.mail.headers import Headers, decoded, headers_of, parameters
 from lodestream.mail.html import text_of_html
+from lodestream.mail.tnef import read_tnef
 from lodestream.mail.transfer import decoded_bytes, decoded_size
 
 _DEEPEST: Final = 24
@@ -34,7 +35,8 @@ def parse_mime(raw: bytes) -> Email:
     """Read a MIME message, or headers with one body, whatever is wrong with it.
 
     Its text is that of the parts that are shown, in order; of alternatives both forms are kept.
-    A forwarded message is a file, and so is everything that has a name.
+    A forwarded message is a file, and so is everything that has a name. In place of Outlook's own
+    envelope are the files in it, and its text if there is no other.
     """
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
@@ -43,11 +45,20 @@ def parse_mime(raw: bytes) -> Email:
     found = _Found(raw)
     found.walk(top, 0)
     plain, html = found.texts()
+    files: list[FilePart] = []
+    for file in found.files:
+        envelope = read_tnef(file.read()) if file.is_tnef and file.read is not None else None
+        if envelope is None:
+            files.append(file)
+            continue
+        files += envelope.files
+        if not (plain or "").strip() and not html:
+            plain, html = envelope.plain, envelope.html
     return Email(
         headers=top.headers,
         plain=plain,
         html=html,
-        files=tuple(found.files),
+        files=tuple(files),
         charset=found.charset,
         content_type=top.content_type,
     )
