@@ -18,7 +18,6 @@ from bench.scenarios import (
     client,
     databases,
     encoding,
-    export,
     fetch,
     filters,
     ingest,
@@ -38,7 +37,6 @@ _SCENARIOS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "sources": sources.run,
     "databases": databases.run,
     "predictions": predictions.run,
-    "export": export.run,
     "client": client.run,
 }
 _LARGE = {"million": million.run}

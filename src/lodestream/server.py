@@ -59,6 +59,7 @@ def make_service(settings: Settings, db: Database, *, shared_metrics: str | None
         reach=reach_of(settings),
         spool=settings.data,
         outside=outside_of(settings),
+        any_transform_tag=settings.any_transform_tag,
     )
 
 

@@ -70,6 +70,9 @@ class Settings:
         "Addresses of reverse proxies, separated by commas, whose X-Forwarded-For is believed.",
     )
     path_prefix: str = _setting("", "Path under which the server is reached, besides the root.")
+    any_transform_tag: bool = _setting(
+        False, "Whether e-mail transform tags that are not known here are read as the default one."
+    )
     max_body_mib: int = _setting(64, "Largest JSON body, also after decompression.", "MiB")
     max_upload_mib: int = _setting(128, "Largest uploaded file.", "MiB")
     max_file_mib: int = _setting(
@@ -107,9 +110,7 @@ class Settings:
         "Hosts that the server may connect to for its users, as mail servers and sinks, separated "
         "by commas: names, `*.` and a domain, addresses, networks. Empty: any host.",
     )
-    sinks: bool = _setting(
-        True, "Whether `serve`, and `worker` without `--only`, deliver to the sinks of streams."
-    )
+    sinks: bool = _setting(True, "Whether `serve` delivers to the sinks of streams.")
     sink_threads: int = _setting(
         8, "Sinks that one `serve` or `worker` delivers to at once.", "sinks"
     )

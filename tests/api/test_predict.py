@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lodestream.actions.sources import TRANSFORM_TAGS
 from lodestream.domain.models import Thresholds
 from lodestream.domain.times import format_us
 from lodestream.ml.scores import shown_probability
@@ -21,6 +22,7 @@ from tests.build import (
     make_source,
     make_stream,
     set_sources,
+    source_path,
     sync,
 )
 from tests.client import Client
@@ -599,7 +601,14 @@ def test_an_email_is_predicted_like_the_comment_it_becomes(
     assert comment == {
         "id": "3c6d31406578616d706c652e636f6d3e",
         "timestamp": "2020-01-09T16:34:45.000000Z",
-        "user_properties": {},
+        "user_properties": {
+            "string:Message ID": "<m1@example.com>",
+            "string:Sender": "alice@example.com",
+            "string:Sender Domain": "example.com",
+            "string:Recipient Domain": "example.org",
+            "string:Has Attachments": "No",
+            "number:Recipient Count": 1,
+        },
         "messages": [
             {
                 "body": {"text": CLAIM},
@@ -625,8 +634,23 @@ def test_what_a_document_says_itself_is_taken(dataset: Client) -> None:
     sent["raw_email"]["attachments"] = [attachment]
     (comment,) = predict_emails(dataset, sent, include_comments=True)["comments"]
     assert comment["id"] == "my-id"
-    assert comment["user_properties"] == {"number:Priority": 2}
+    assert comment["user_properties"]["number:Priority"] == 2
     assert comment["attachments"] == [attachment]
+
+
+@pytest.mark.parametrize("tag", [None, *sorted(TRANSFORM_TAGS)])
+def test_an_email_is_read_as_syncing_it_would(dataset: Client, tag: str | None) -> None:
+    sent = email(
+        {"plain": f"{CLAIM}\n\n-- \nAlice", "html": f"<p><b>{CLAIM}</b></p>-- <br>Alice"},
+        user_properties={"string:Sender": "mine", "number:Priority": 2},
+    )
+    sent["raw_email"]["attachments"] = [{"name": "a", "size": 1, "content_type": "pdf"}]
+    more = {} if tag is None else {"transform_tag": tag}
+    (small,) = predict_emails(dataset, sent, include_comments=True, **more)["comments"]
+    path = source_path() + "/sync-raw-emails"
+    body = {"documents": [sent], "include_comments": True, **more}
+    (full,) = dataset.ok("POST", path, body)["comments"]
+    assert small == {name: full[name] for name in small}
 
 
 def test_an_email_without_headers_or_body_is_none_of_our_business(dataset: Client) -> None:

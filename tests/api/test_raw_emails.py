@@ -195,6 +195,39 @@ def test_raw_headers_and_html_are_read(client: Client) -> None:
     assert message["body"]["text"] == "Hello"
 
 
+def test_a_tag_with_rich_text_keeps_the_markup(client: Client) -> None:
+    make_source(client)
+    info = client.ok("GET", "/api/_private/sources/email-transform/tag:" + TAG)
+    tag = info["email_transform_tag_info"]["rich_text_upgrade_tag"]
+    document = email()
+    document["raw_email"]["body"] = {"plain": "no", "html": "<p>Hi <b>Bob</b></p>"}
+    (comment,) = sync(client, document, transform_tag=tag, include_comments=True)["comments"]
+    assert comment["text_format"] == "markdown"
+    body = comment["messages"][0]["body"]
+    assert body["text"] == "Hi Bob"
+    (paragraph,) = body["text_markup"]
+    assert [one["kind"] for one in paragraph["children"]] == ["text", "style"]
+    path = "/api/_private/sources/acme/inbox/comments?include_markup="
+    (seen,) = client.ok("GET", path + "true")["comments"]
+    assert seen["messages"][0]["body"] == body
+    (seen,) = client.ok("GET", path + "false")["comments"]
+    assert seen["messages"][0]["body"] == {"text": "Hi Bob"}
+
+
+def test_unknown_tags_are_the_default_where_the_operator_says_so(client: Client) -> None:
+    client.app.service.any_transform_tag = True
+    tag = "customer.3.ABCD1234"
+    source = make_source(client, email_transform_tag=tag)
+    assert source["email_transform_tag"] == tag
+    (comment,) = sync(client, email(), transform_tag=tag, include_comments=True)["comments"]
+    assert (comment["text_format"], comment["messages"][0]["body"]["text"]) == ("plain", "Hi Bob")
+    assert sync(client, email())["unchanged"] == 1
+    path = "/api/_private/sources/email-transform/tag:"
+    assert client.ok("GET", path + tag)["email_transform_tag_info"]["text_format"] == "plain"
+    for odd in ("nope", "a.b.c", "a.1"):
+        assert client.get(path + odd).status == 422
+
+
 def test_sensitive_properties_stay_hidden_in_the_answer(client: Client) -> None:
     make_source(client, sensitive_properties=["string:Team"])
     document = email() | {"user_properties": {"string:Team": "Finance"}}
@@ -208,7 +241,11 @@ def test_sensitive_properties_stay_hidden_in_the_answer(client: Client) -> None:
 def test_a_transform_tag_tells_its_text_format(client: Client) -> None:
     path = "/api/_private/sources/email-transform/tag:"
     reply = client.ok("GET", path + TAG)
-    assert reply["email_transform_tag_info"] == {"text_format": "plain"}
+    info = reply["email_transform_tag_info"]
+    rich = info.pop("rich_text_upgrade_tag")
+    assert info == {"text_format": "plain"}
+    reply = client.ok("GET", path + rich)
+    assert reply["email_transform_tag_info"] == {"text_format": "markdown"}
     answer = client.get(path + "nope")
     assert answer.status == 422
     assert answer.json["message"] == "The value 'nope' is not a valid transform tag."

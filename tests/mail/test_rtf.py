@@ -93,6 +93,6 @@ def test_any_bytes_are_read(data: bytes, is_html: bool) -> None:
     "piece", [b"{", b"}", b"{\\*", b"\\u1 ", b"\\f1 x", b"{\\*\\htmltag ", b"\\"]
 )
 def test_time_grows_with_the_length_only(piece: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     decapsulate(rb"{\rtf1\fromhtml1 " + piece * 50_000)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3

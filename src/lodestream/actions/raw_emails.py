@@ -12,6 +12,8 @@ from lodestream.actions import ingest
 from lodestream.actions.ingest import Counts
 from lodestream.actions.sources import (
     DEFAULT_TRANSFORM_TAG,
+    MARKUP_TRANSFORM_TAG,
+    SIMPLE_MARKUP_TRANSFORM_TAG,
     SIMPLE_TRANSFORM_TAG,
     require_transform_tag,
 )
@@ -21,7 +23,7 @@ from lodestream.domain.errors import InvalidInput, Unprocessable
 from lodestream.domain.raw_emails import Body, Headers, RawEmail, RawEmailDocument
 from lodestream.domain.sources import Source
 from lodestream.domain.times import parse_us
-from lodestream.mail.comment import Origin, Transform, comment_of, hex_id
+from lodestream.mail.comment import Origin, Transform, comment_of, hex_id, lenient_comment_of
 from lodestream.mail.mime import parse_mime
 from lodestream.mail.raw import email_of
 from lodestream.store.db import Database
@@ -29,6 +31,8 @@ from lodestream.store.db import Database
 _TRANSFORMS: Final = {
     DEFAULT_TRANSFORM_TAG: Transform(),
     SIMPLE_TRANSFORM_TAG: Transform(signatures=False),
+    MARKUP_TRANSFORM_TAG: Transform(markup=True),
+    SIMPLE_MARKUP_TRANSFORM_TAG: Transform(signatures=False, markup=True),
 }
 
 
@@ -39,14 +43,19 @@ class Reading:
     transform_tag: str = DEFAULT_TRANSFORM_TAG
     own_properties: frozenset[str] = field(default_factory=frozenset)
 
+    @property
+    def transform(self) -> Transform:
+        """What the tag asks for; one that is not known here asks for what the default does."""
+        return _TRANSFORMS.get(self.transform_tag, _TRANSFORMS[DEFAULT_TRANSFORM_TAG])
 
-def transform_tag_of(asked: str | None, source: Source) -> str:
+
+def transform_tag_of(asked: str | None, source: Source, *, any_tag: bool = False) -> str:
     """Return the tag that holds: the one asked for, else the source's, else the default.
 
     Raises Unprocessable if the one asked for does not exist.
     """
     if asked is not None:
-        require_transform_tag(asked)
+        require_transform_tag(asked, any_tag=any_tag)
         return asked
     return source.email_transform_tag or DEFAULT_TRANSFORM_TAG
 
@@ -61,7 +70,21 @@ def read_email(document: RawEmailDocument, reading: Reading) -> CommentNew:
         comment_id=None if document.comment_id is UNSET else document.comment_id,
         properties=document.user_properties or {},
         own_properties=reading.own_properties,
-        transform=_TRANSFORMS[reading.transform_tag],
+        transform=reading.transform,
+    )
+
+
+def read_unsaved_email(document: RawEmailDocument, reading: Reading, *, now_us: int) -> CommentNew:
+    """Return the comment that syncing a raw e-mail would make, for one that is not to be stored.
+
+    Without a Message-ID its id is made of its headers; without a date it is dated `now_us`.
+    """
+    return lenient_comment_of(
+        email_of(document.raw_email),
+        now_us=now_us,
+        comment_id=None if document.comment_id is UNSET else document.comment_id,
+        properties=document.user_properties or {},
+        transform=reading.transform,
     )
 
 
@@ -86,8 +109,9 @@ def read_bucket_email(
         conversation_id=metadata.conversation_id or "",
         received_us=parse_us(email.timestamp),
     )
-    transform = _TRANSFORMS[reading.transform_tag]
-    comment = comment_of(mail, comment_id=hex_id(email.id), origin=origin, transform=transform)
+    comment = comment_of(
+        mail, comment_id=hex_id(email.id), origin=origin, transform=reading.transform
+    )
     for attachment in comment.attachments or []:
         found = next((one for one in inside if one.name == attachment.name and one.read), None)
         if found is None or found.read is None:
@@ -105,13 +129,15 @@ def prepare_emails(
     salt: int,
     transform_tag: str | None,
     own_properties: frozenset[str],
+    any_tag: bool = False,
 ) -> list[Incoming]:
     """Read and check a batch, in its order.
 
     Raises InvalidInput and Unprocessable naming the index of the first bad e-mail, Unprocessable
     for an unknown transform tag.
     """
-    reading = Reading(transform_tag_of(transform_tag, source), own_properties)
+    tag_that_holds = transform_tag_of(transform_tag, source, any_tag=any_tag)
+    reading = Reading(tag_that_holds, own_properties)
     tag = source_tag(source.key)
     batch = []
     for number, document in enumerate(documents):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +20,27 @@ DEFAULT_TRANSFORM_TAG = "generic.0.CONVKER5"
 """What e-mails are read by where nobody said anything."""
 SIMPLE_TRANSFORM_TAG = "generic_simple.0.QR5PW4VZ"
 """As the default, but signatures stay in the body."""
-TRANSFORM_TAGS = frozenset({DEFAULT_TRANSFORM_TAG, SIMPLE_TRANSFORM_TAG})
+MARKUP_TRANSFORM_TAG = "generic_markup.0.LSRICH01"
+"""As the default, with the rich text of HTML."""
+SIMPLE_MARKUP_TRANSFORM_TAG = "generic_simple_markup.0.LSRICH02"
+"""As the simple one, with the rich text of HTML."""
+RICH_TEXT_TAGS = {
+    DEFAULT_TRANSFORM_TAG: MARKUP_TRANSFORM_TAG,
+    SIMPLE_TRANSFORM_TAG: SIMPLE_MARKUP_TRANSFORM_TAG,
+}
+"""Tags without rich text, and those that read the same with it."""
+TRANSFORM_TAGS = frozenset(RICH_TEXT_TAGS) | frozenset(RICH_TEXT_TAGS.values())
 """The e-mail transform tags that exist."""
 
+_FORM_OF_TAGS = re.compile(r"[A-Za-z0-9_-]{1,64}\.[0-9]{1,9}\.[A-Za-z0-9_-]{1,64}")
 
-def require_transform_tag(tag: str) -> None:
-    """Raise Unprocessable, in the words that clients know, if there is no such tag."""
-    if tag not in TRANSFORM_TAGS:
+
+def require_transform_tag(tag: str, *, any_tag: bool = False) -> None:
+    """Raise Unprocessable, in the words that clients know, if there is no such tag.
+
+    With `any_tag`, whatever has the form of a tag is one, and means the default.
+    """
+    if tag not in TRANSFORM_TAGS and not (any_tag and _FORM_OF_TAGS.fullmatch(tag)):
         raise Unprocessable(f"The value '{tag}' is not a valid transform tag.")
 
 
@@ -34,6 +49,7 @@ class SourceChanges:
     """Columns of a source that a caller sets; what is absent stays as it is."""
 
     values: dict[str, Any]
+    any_tag: bool = False  # whether transform tags that nobody knows are taken
 
 
 def create_source(
@@ -45,7 +61,7 @@ def create_source(
     bucket or transform tag, QuotaExceeded, and NotFound if the project went away.
     """
     values = dict(changes.values)
-    _check_tag(values)
+    _check_tag(changes)
     if values.get("bucket_id") is not None:
         values.setdefault("email_transform_tag", DEFAULT_TRANSFORM_TAG)
     now = now_us()
@@ -96,7 +112,7 @@ def update_source(
     the kind of a source that has comments.
     """
     values = changes.values
-    _check_tag(values)
+    _check_tag(changes)
     with db.write() as tx:
         before = sources.get_by_key(tx, source_key)
         new = {name: value for name, value in values.items() if getattr(before, name) != value}
@@ -135,10 +151,10 @@ _READING = frozenset({"bucket_id", "email_transform_tag", "email_transform_versi
 """What decides which comments are made of the e-mails of a bucket."""
 
 
-def _check_tag(values: dict[str, Any]) -> None:
-    tag = values.get("email_transform_tag")
+def _check_tag(changes: SourceChanges) -> None:
+    tag = changes.values.get("email_transform_tag")
     if tag is not None:
-        require_transform_tag(tag)
+        require_transform_tag(tag, any_tag=changes.any_tag)
 
 
 def _check_bucket(tx: Writer, bucket_id: str | None) -> None:

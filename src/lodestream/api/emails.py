@@ -9,7 +9,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lodestream.actions import raw_emails as actions
-from lodestream.actions.sources import require_transform_tag
+from lodestream.actions.sources import (
+    DEFAULT_TRANSFORM_TAG,
+    RICH_TEXT_TAGS,
+    require_transform_tag,
+)
 from lodestream.api.calls import Call
 from lodestream.api.comments import count_ingested, shown, with_annotation_mark
 from lodestream.api.sources import named_source
@@ -50,6 +54,7 @@ class TransformTagInfo(Struct):
     """What a transform tag makes of an e-mail."""
 
     text_format: Literal["markdown", "plain"]
+    rich_text_upgrade_tag: str | UnsetType = UNSET
 
 
 class TransformTagReply(Struct):
@@ -69,6 +74,7 @@ def sync_emails(call: Call[SyncEmailsRequest]) -> SyncEmailsReply:
         salt=call.service.catalogue.salt(),
         transform_tag=body.transform_tag or None,
         own_properties=frozenset(body.override_user_properties),
+        any_tag=call.service.any_transform_tag,
     )
     counts = actions.sync_emails(
         call.service.db, actor_id=call.actor.user_id, source=source, batch=batch
@@ -87,8 +93,12 @@ def sync_emails(call: Call[SyncEmailsRequest]) -> SyncEmailsReply:
 
 def get_transform_tag(call: Call[None]) -> TransformTagReply:
     """Tell what an e-mail transform tag makes of e-mails."""
-    require_transform_tag(call.values[0])
-    return TransformTagReply(TransformTagInfo("plain"))
+    tag = call.values[0]
+    require_transform_tag(tag, any_tag=call.service.any_transform_tag)
+    if tag in RICH_TEXT_TAGS.values():
+        return TransformTagReply(TransformTagInfo("markdown"))
+    upgrade = RICH_TEXT_TAGS.get(tag, RICH_TEXT_TAGS[DEFAULT_TRANSFORM_TAG])
+    return TransformTagReply(TransformTagInfo("plain", upgrade))
 
 
 def _stored(call: Call[Any], source: Source, batch: Sequence[Incoming]) -> list[msgspec.Raw]:

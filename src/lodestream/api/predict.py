@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from lodestream.actions.sources import TRANSFORM_TAGS
+from lodestream.actions import raw_emails
+from lodestream.actions.sources import DEFAULT_TRANSFORM_TAG, require_transform_tag
 from lodestream.api.calls import Call
 from lodestream.api.http import Reply
 from lodestream.api.models import get_pinned
@@ -22,14 +23,13 @@ from lodestream.domain.comments import (
     PropertyValue,
     prepare,
 )
-from lodestream.domain.errors import InvalidInput, NotFound, Unprocessable
+from lodestream.domain.errors import InvalidInput, NotFound
 from lodestream.domain.ids import split_uid
 from lodestream.domain.labels import SEPARATOR
 from lodestream.domain.models import Model, Thresholds
 from lodestream.domain.predictions import least_probabilities
 from lodestream.domain.raw_emails import RawEmailDocument
 from lodestream.domain.times import format_us, now_us
-from lodestream.mail.comment import comment_from
 from lodestream.store import comments, models, uids
 from lodestream.store.db import Reader
 
@@ -171,12 +171,13 @@ def predict_emails(call: Call[PredictEmailsRequest]) -> Reply:
     """Predict the labels of e-mails with a pinned version; nothing is stored."""
     body = call.body
     dataset_id = dataset_of(call).id
-    if body.transform_tag is not UNSET and body.transform_tag not in TRANSFORM_TAGS:
-        raise Unprocessable(f"The value '{body.transform_tag}' is not a valid transform tag.")
+    tag = DEFAULT_TRANSFORM_TAG if body.transform_tag is UNSET else body.transform_tag
+    require_transform_tag(tag, any_tag=call.service.any_transform_tag)
     with call.service.db.read() as tx:
         shown = _Shown(tx, get_pinned(call, tx, dataset_id), body)
     now = now_us()
-    found = [comment_from(one, now_us=now) for one in body.documents]
+    reading = raw_emails.Reading(tag)
+    found = [raw_emails.read_unsaved_email(one, reading, now_us=now) for one in body.documents]
     return _answer(call, shown, found, echo=body.include_comments)
 
 

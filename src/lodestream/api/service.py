@@ -53,6 +53,7 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     encoders: Path = Path("encoders")  # folder of the installed encoders
     reach: Reach = field(default_factory=lambda: Reach(Keyring()))
+    any_transform_tag: bool = False  # whether tags that nobody knows are taken as the default
     spool: Path | None = None  # where large uploads wait; the system's folder if None
     outside: Outside = field(default_factory=lambda: Outside(Keyring()))
     opener: Opener = open_mailbox

@@ -114,7 +114,7 @@ def create_source(call: Call[SourceRequest]) -> SourceReply:
         project_id=call.project_id,
         owner=owner,
         name=name,
-        changes=_changes(call.body.source),
+        changes=_changes(call, call.body.source),
     )
     return SourceReply(wire(source))
 
@@ -128,7 +128,7 @@ def update_source(call: Call[SourceRequest]) -> SourceReply:
         call.service.db,
         actor_id=call.actor.user_id,
         source_key=before.key,
-        changes=_changes(call.body.source),
+        changes=_changes(call, call.body.source),
     )
     return SourceReply(wire(source))
 
@@ -207,7 +207,7 @@ def _check_bucket(call: Call[Any], bucket_id: str | UnsetType | None) -> None:
         raise Unprocessable(f"No such bucket: {bucket_id}")
 
 
-def _changes(definition: SourceDefinition) -> SourceChanges:
+def _changes(call: Call[Any], definition: SourceDefinition) -> SourceChanges:
     values = {
         name: getattr(definition, name)
         for name in definition.__struct_fields__
@@ -215,4 +215,4 @@ def _changes(definition: SourceDefinition) -> SourceChanges:
     }
     if "sensitive_properties" in values:
         values["sensitive_properties"] = tuple(values["sensitive_properties"])
-    return SourceChanges(values)
+    return SourceChanges(values, any_tag=call.service.any_transform_tag)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, Raw
 
 from lodestream.domain.comments import (
     MAX_PROPERTY_CHARS,
@@ -20,13 +21,12 @@ from lodestream.domain.comments import (
     Text,
 )
 from lodestream.domain.errors import Unprocessable
-from lodestream.domain.raw_emails import RawEmailDocument
 from lodestream.domain.times import format_us
 from lodestream.mail.email import Email, FilePart
 from lodestream.mail.headers import Headers, address_of, decoded, domain_of, mailboxes, sent_us
-from lodestream.mail.html import text_of_html
-from lodestream.mail.raw import email_of
-from lodestream.mail.split import Parts, split_text
+from lodestream.mail.html import styled_lines, text_of_html
+from lodestream.mail.markup import StyledLine, markup_of
+from lodestream.mail.split import Parts, split_text, without_marks
 
 MAX_TEXT: Final = 65_536
 MAX_ID: Final = 1024
@@ -42,6 +42,7 @@ class Transform:
     properties: bool = True  # those that are made from headers
     signatures: bool = True  # whether they are moved out of the body
     quotes: bool = True  # whether quoted mails are taken out of the body
+    markup: bool = False  # whether HTML is read, where there is any, and its markup kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def comment_of(
         user_properties={**given, **made, **winning},
         attachments=[_attachment(file) for file in email.files[:MAX_ATTACHMENTS]],
         thread_id=hex_id(thread) if thread else UNSET,
-        text_format="plain",
+        text_format="markdown" if transform.markup else "plain",
     )
 
 
@@ -120,27 +121,13 @@ def lenient_comment_of(
     )
 
 
-def comment_from(document: RawEmailDocument, *, now_us: int) -> CommentNew:
-    """Return the comment of a raw e-mail, with a client's own user properties alone.
-
-    Without a Message-ID its id is made from its headers; without a date it is dated `now_us`.
-    """
-    given = document.user_properties
-    return lenient_comment_of(
-        email_of(document.raw_email),
-        now_us=now_us,
-        comment_id=None if document.comment_id is UNSET else document.comment_id,
-        properties=given or {},
-        transform=Transform(properties=False),
-    )
-
-
 def _message(email: Email, transform: Transform) -> Message:
     headers = email.headers
-    parts = split_body(email, transform)
-    message = Message(body=RichText(text=parts.reply))
+    text, lines = _text(email, transform)
+    parts = _split(text, transform)
+    message = Message(body=_rich(parts.reply, lines))
     if parts.signature:
-        message.signature = RichText(text=parts.signature)
+        message.signature = _rich(parts.signature, lines)
     if "subject" in headers:
         message.subject = Text(text=decoded(headers.first("subject"))[:MAX_TEXT])
     if senders := mailboxes(headers.all("from") or headers.all("sender")):
@@ -165,8 +152,11 @@ def split_body(email: Email, transform: Transform | None = None) -> Parts:
     leaves in the body is in the first part. Each is cut to what a comment may hold.
     """
     transform = transform or Transform()
-    text = _UNWANTED.sub("\ufffd", _text(email)[:_MOST_READ])
-    parts = split_text(text)
+    return _split(_text(email, transform)[0], transform)
+
+
+def _split(text: str, transform: Transform) -> Parts:
+    parts = split_text(_UNWANTED.sub("\ufffd", text[:_MOST_READ]))
     if not transform.quotes or not transform.signatures:
         signature = parts.signature if transform.signatures else ""
         kept = [parts.reply, "" if transform.signatures else parts.signature]
@@ -176,12 +166,29 @@ def split_body(email: Email, transform: Transform | None = None) -> Parts:
     return Parts(*(one[:MAX_TEXT] for one in parts))
 
 
-def _text(email: Email) -> str:
+def _text(email: Email, transform: Transform) -> tuple[str, Sequence[StyledLine]]:
+    """Return the text that is read and, if it is that of HTML with markup, its lines."""
+    if transform.markup and email.html:
+        lines = styled_lines(email.html, most_chars=_MOST_READ)
+        if lines:
+            return "\n".join(line.text for line in lines), lines
     plain = (email.plain or "").strip()
     if plain and (email.html is None or len(plain) > 400 or not _PLACEHOLDER.search(plain)):
-        return email.plain or ""
+        return email.plain or "", ()
     html = text_of_html(email.html or "", most_chars=_MOST_READ, marked=True)
-    return html or plain
+    return html or plain, ()
+
+
+def _rich(text: str, lines: Sequence[StyledLine]) -> RichText:
+    """Return a text that is made of some of the lines, with their markup."""
+    rich = RichText(text=text)
+    shown = [
+        line._replace(text=without_marks(_UNWANTED.sub("\ufffd", line.text))) for line in lines
+    ]
+    nodes = markup_of(text, shown) if shown else None
+    if nodes:
+        rich.text_markup = Raw(msgspec.json.encode(nodes))
+    return rich
 
 
 # Ids

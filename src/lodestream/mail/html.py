@@ -11,9 +11,12 @@ No tree is built and nothing recurses; each tag costs a bounded time.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import unescape
 from typing import Final
 
+from lodestream.mail.markup import Element, Elements, Run, StyledLine, is_pixel
+from lodestream.mail.rows import Line, Table, lines_of_row, moved
 from lodestream.mail.split import QUOTE_MARK, SIGNATURE_MARK
 
 _MOST_TAGS: Final = 250_000
@@ -21,7 +24,6 @@ _LONGEST_QUOTED: Final = 2048
 _DEEPEST_TABLE: Final = 32
 _DEEPEST_QUOTE: Final = 6
 _DEEPEST_LIST: Final = 8
-_LONGEST_CELL: Final = 400
 
 _NAME: Final = re.compile(r"/?([A-Za-z][A-Za-z0-9]*)")
 # A tag whose attributes may hold `>` in quotes. Tried on a few characters only: where quotes do
@@ -67,7 +69,17 @@ def text_of_html(html: str, *, most_chars: int, marked: bool = False) -> str:
     With `marked`, lines that begin a quotation or a signature by the words of HTML have a sign
     before them (see `lodestream.mail.split`). The time grows with the length, whatever it says.
     """
-    page = _Page(marked=marked)
+    page = _read(html, _Page(marked=marked), most_chars)
+    return "\n".join(line.text for line in page.lines())[:most_chars].rstrip()
+
+
+def styled_lines(html: str, *, most_chars: int) -> list[StyledLine]:
+    """Return the lines of `text_of_html`, marked, with the elements in which their parts stand."""
+    page = _read(html, _Page(marked=True, elements=Elements()), most_chars)
+    return page.lines()
+
+
+def _read(html: str, page: _Page, most_chars: int) -> _Page:
     room = 2 * most_chars  # some of it will be blanks that fall together
     at, tags = 0, 0
     while room > 0 and tags < _MOST_TAGS:
@@ -79,7 +91,7 @@ def text_of_html(html: str, *, most_chars: int, marked: bool = False) -> str:
             break
         tags += 1
         at = _behind_tag(html, start, page)
-    return page.text()[:most_chars].rstrip()
+    return page
 
 
 def _behind_tag(html: str, start: int, page: _Page) -> int:
@@ -111,34 +123,17 @@ def _behind(html: str, sign: str, start: int) -> int:
     return len(html) if at < 0 else at + len(sign)
 
 
-class _Line:
-    __slots__ = ("depth", "text")
-
-    def __init__(self, depth: int, text: str) -> None:
-        self.depth = depth
-        self.text = text
-
-
-class _Table:
-    """A table that is open: the lines around it, its own, and the cells of the row so far."""
-
-    __slots__ = ("around", "cells", "in_cell", "lines")
-
-    def __init__(self, around: list[_Line]) -> None:
-        self.around = around
-        self.lines: list[_Line] = []
-        self.cells: list[list[_Line]] = []
-        self.in_cell = False
-
-
 class _Page:
     """The lines that are made, and what is open."""
 
-    def __init__(self, *, marked: bool) -> None:
+    def __init__(self, *, marked: bool, elements: Elements | None = None) -> None:
         self._marked = marked
-        self._lines: list[_Line] = []
+        self._elements = elements
+        self._lines: list[Line] = []
         self._current: list[str] = []
-        self._tables: list[_Table] = []
+        # Where markup is wanted: of each piece in `_current` the element, and what it is.
+        self._runs: list[tuple[Element | None, str]] = []
+        self._tables: list[Table] = []
         self._tables_too_deep = 0
         self._lists: list[int] = []  # the number of the last item; -1 where there are none
         self._quotes: list[bool] = []
@@ -157,14 +152,19 @@ class _Page:
         if self._verbatim and "\n" in text:
             *whole, text = text.split("\n")
             for one in whole:
-                self._current.append(one)
+                self._append(one)
                 self._end_line(even_if_blank=True)
         if self._mark and not text.isspace():
             self._end_line()
-            self._current.append(self._mark)
+            self._append(self._mark, leaf="mark")
             self._mark = ""
-        self._current.append(text)
+        self._append(text)
         return taken
+
+    def _append(self, text: str, *, leaf: str = "text", element: Element | None = None) -> None:
+        self._current.append(text)
+        if self._elements is not None:
+            self._runs.append((element or self._elements.innermost, leaf))
 
     def open(self, name: str, attributes: str) -> None:
         """Take an opening tag."""
@@ -172,6 +172,8 @@ class _Page:
             return
         if self._marked and attributes:
             self._look_for_marks(name, attributes)
+        if self._elements is not None:
+            self._open_element(self._elements, name, attributes)
         if name == "br":
             self._end_line(even_if_blank=True)
         elif name in _PARAGRAPHS:
@@ -192,6 +194,13 @@ class _Page:
             self._open_item()
         elif name in ("table", "tr", "td", "th"):
             self._open_in_table(name)
+
+    def _open_element(self, elements: Elements, name: str, attributes: str) -> None:
+        if name in ("br", "hr"):
+            self._append("", leaf=name)
+        elif name == "img" and not is_pixel(attributes):
+            self._append("", leaf="image", element=elements.leaf(name, attributes))
+        elements.open(name, attributes)
 
     def _hides(self, name: str, attributes: str) -> bool:
         """Tell whether a tag stands in an element that is not shown, or opens one."""
@@ -216,6 +225,8 @@ class _Page:
             if name == self._hidden[0]:
                 self._hidden = (name, self._hidden[1] - 1)
             return
+        if self._elements is not None:
+            self._elements.close(name)
         if name in _PARAGRAPHS:
             self._end_line()
             self._add_distance()
@@ -233,32 +244,57 @@ class _Page:
         elif name in ("table", "tr", "td", "th"):
             self._close_in_table(name)
 
-    def text(self) -> str:
-        """Return all lines."""
+    def lines(self) -> list[StyledLine]:
+        """Return all lines, without blank ones around them or several together."""
         self._end_line()
         while self._tables:
             self._close_in_table("table")
-        shown: list[str] = []
+        shown: list[StyledLine] = []
         for line in self._lines:
-            if not line.text and (not shown or not shown[-1].strip("> ")):
+            if not line.text and (not shown or not shown[-1].text.strip("> ")):
                 continue
-            shown.append("> " * min(line.depth, _DEEPEST_QUOTE) + line.text)
-        return "\n".join(shown).strip("\n")
+            prefix = "> " * min(line.depth, _DEEPEST_QUOTE)
+            shown.append(StyledLine(prefix + line.text, moved(line.runs, len(prefix))))
+        while shown and not shown[-1].text:
+            shown.pop()
+        return shown
 
     def _end_line(self, *, even_if_blank: bool = False) -> None:
         raw = "".join(self._current)
+        runs: Sequence[Run] = () if self._elements is None else self._runs_of_line()
         self._current.clear()
         text = _SPACE.sub(" ", _UNSEEN_SIGNS.sub("", raw)).strip()
         if text:
             if self._bullet:
-                text, self._bullet = self._bullet + text, ""
-            self._lines.append(_Line(self._depth, text))
+                text, runs = self._bullet + text, moved(runs, len(self._bullet))
+                self._bullet = ""
+            self._lines.append(Line(self._depth, text, runs))
         elif even_if_blank or "\xa0" in raw:
-            self._lines.append(_Line(self._depth, ""))
+            self._lines.append(Line(self._depth, "", runs))
+
+    def _runs_of_line(self) -> list[Run]:
+        """Return the runs of the pieces that are gathered, by their places in the line."""
+        text = ""
+        runs: list[Run] = []
+        for piece, (element, leaf) in zip(self._current, self._runs, strict=True):
+            if leaf == "text":
+                piece = _SPACE.sub(" ", _UNSEEN_SIGNS.sub("", piece))
+                if not text or text[-1] == " ":
+                    piece = piece.lstrip(" ")
+                start = len(text)
+                text += piece
+                if runs and runs[-1][1:] == (start, element, "text"):
+                    start = runs.pop().start
+                runs.append(Run(start, len(text), element))
+            elif leaf != "mark":
+                runs.append(Run(len(text), len(text), element, leaf))
+        self._runs.clear()
+        size = len(text.rstrip())
+        return [run._replace(start=min(run.start, size), end=min(run.end, size)) for run in runs]
 
     def _add_distance(self) -> None:
         if self._loose and not self._bullet:
-            self._lines.append(_Line(self._depth, ""))
+            self._lines.append(Line(self._depth, ""))
 
     def _open_item(self) -> None:
         self._end_line()
@@ -277,11 +313,11 @@ class _Page:
             if len(self._tables) >= _DEEPEST_TABLE:
                 self._tables_too_deep += 1
                 return
-            self._tables.append(_Table(self._lines))
+            self._tables.append(Table(self._lines))
             self._lines = self._tables[-1].lines
         elif not self._tables or self._tables_too_deep:
             # Cells of no table: they stand side by side, rows below each other.
-            self._current.append(" ")
+            self._append(" ")
             if name == "tr":
                 self._end_line()
         else:
@@ -290,6 +326,7 @@ class _Page:
                 self._end_row()
             else:
                 self._tables[-1].in_cell = True
+                self._tables[-1].cell = None if self._elements is None else self._elements.innermost
                 self._lines = []
 
     def _close_in_table(self, name: str) -> None:
@@ -297,7 +334,7 @@ class _Page:
             self._tables_too_deep -= 1
             self._end_line()
         elif not self._tables or self._tables_too_deep:
-            self._current.append(" ")
+            self._append(" ")
         else:
             self._end_cell()
             if name in ("tr", "table"):
@@ -312,23 +349,11 @@ class _Page:
         self._bullet = ""
         table = self._tables[-1]
         if table.in_cell:
-            table.cells.append(self._lines)
+            table.cells.append((self._lines, table.cell))
             table.in_cell = False
             self._lines = table.lines
 
     def _end_row(self) -> None:
         table = self._tables[-1]
         cells, table.cells = table.cells, []
-        texts = [[line for line in cell if line.text] for cell in cells]
-        filled = [lines for lines in texts if lines]
-        if len(filled) > 1 and all(
-            len(lines) == 1 and len(lines[0].text) <= _LONGEST_CELL for lines in filled
-        ):
-            shown = [lines[0].text if lines else "" for lines in texts]
-            while not shown[-1]:
-                shown.pop()
-            text = _SPACE.sub(" ", " | ".join(shown)).strip()
-            table.lines.append(_Line(filled[0][0].depth, text))
-        else:
-            for cell in cells:
-                table.lines += cell
+        table.lines += lines_of_row(cells)

@@ -208,4 +208,9 @@ def _joined(lines: Sequence[str]) -> str:
         start += 1
     while end > start and not lines[end - 1].strip():
         end -= 1
-    return _MARKS.sub("", "\n".join(lines[start:end])).rstrip()
+    return without_marks("\n".join(lines[start:end])).rstrip()
+
+
+def without_marks(text: str) -> str:
+    """Return a text without the signs that stand for what HTML tells."""
+    return _MARKS.sub("", text)
