@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from msgspec import UNSET
 
 from lodestream.domain.deliveries import Done, Later, Refused
 from lodestream.domain.errors import Unprocessable
@@ -41,25 +42,28 @@ class Table:
             connection.exec_driver_sql(statement)
 
 
+@pytest.fixture(scope="module")
+def database(postgres: str) -> Iterator[sa.URL]:
+    """A database of PostgreSQL where sinks may make tables."""
+    name = f"lodestream_sink_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield sa.make_url(postgres).set(drivername="postgresql+psycopg", database=name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def table(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Table]:
     if request.param == "sqlite":
         made = Sql("sqlite:out/rows.db", table="out_rows")
         yield Table(made, tmp_path, f"sqlite:///{tmp_path}/out/rows.db")
         return
-    admin = request.getfixturevalue("postgres")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS lodestream_sink_test")
-        connection.execute("CREATE DATABASE lodestream_sink_test")
-        parts = urlsplit(admin)
-        where = f"{parts.username}@{parts.hostname}:{parts.port or 5432}/lodestream_sink_test"
-        made = Sql(f"postgresql://{where}?sslmode=prefer", table="out_rows")
-        if parts.password:
-            made = Sql(made.url, table="out_rows", password=parts.password)
-        url = sa.make_url(admin).set(drivername="postgresql+psycopg")
-        here = url.set(database="lodestream_sink_test").render_as_string(hide_password=False)
-        yield Table(made, tmp_path, here)
-        connection.execute("DROP DATABASE lodestream_sink_test WITH (FORCE)")
+    url: sa.URL = request.getfixturevalue("database")
+    where = f"postgresql://{url.username}@{url.host}:{url.port or 5432}/{url.database}"
+    made = Sql(where + "?sslmode=prefer", table="out_rows", password=url.password or UNSET)
+    found = Table(made, tmp_path, url.render_as_string(hide_password=False))
+    yield found
+    found.run("DROP TABLE IF EXISTS out_rows")
 
 
 def test_a_row_for_each_comment_and_a_column_for_each_label(table: Table) -> None:

@@ -102,18 +102,8 @@ def create_sink(
             created_us=now,
             updated_us=now,
             position=_start(tx, stream, start),
-            head=None,
-            failures=0,
-            waits=0,
             size=rules.most_at_once(configuration),
             due_us=now,
-            attempts=0,
-            delivered=0,
-            failed=0,
-            dead_letters=0,
-            succeeded_us=None,
-            failed_us=None,
-            error=None,
         )
         sinks.insert(tx, sink)
         _record(tx, actor_id, "create_sink", dataset, stream, sink)

@@ -274,18 +274,18 @@ class Sink(Struct, frozen=True):
     created_us: int
     updated_us: int
     position: int
-    head: int | None
-    failures: int
-    waits: int
     size: int
     due_us: int
-    attempts: int
-    delivered: int
-    failed: int
-    dead_letters: int
-    succeeded_us: int | None
-    failed_us: int | None
-    error: str | None
+    head: int | None = None
+    failures: int = 0
+    waits: int = 0
+    attempts: int = 0
+    delivered: int = 0
+    failed: int = 0
+    dead_letters: int = 0
+    succeeded_us: int | None = None
+    failed_us: int | None = None
+    error: str | None = None
 
 
 class Attempt(Struct, frozen=True):
