@@ -208,6 +208,25 @@ def test_comments_of_a_source(support: Commands) -> None:
     assert [one["id"] for one in support.json("comment", "list", SOURCE)] == ["m3", "m4", "m5"]
 
 
+def test_many_comments_are_deleted_and_annotated_ones_only_if_told(
+    support: Commands, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comment_commands, "_PAGE", 2)
+    client.ok(
+        "POST",
+        f"/api/v1/datasets/{DATASET}/sync-annotations",
+        {"annotations": [{"comment_uid": uid(support), "labels": {"assigned": [{"name": "A"}]}}]},
+    )
+    early = ("--to-timestamp", "2024-01-03T00:00:00Z")
+    many = ("comment", "delete-many", SOURCE)
+    support.refused(*many, *early, said="Delete 3 comments of acme/inbox, but for annotated ones?")
+    assert support.ok(*many, *early, "-y") == "2 comments deleted\n"
+    left = [one["id"] for one in support.json("comment", "list", SOURCE)]
+    assert left == ["m1", "m4", "m5"]
+    assert support.ok(*many, "-y", "--include-annotated") == "3 comments deleted\n"
+    assert support.json("comment", "list", SOURCE) == []
+
+
 def test_comments_of_a_dataset(support: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comment_commands, "_PAGE", 2)
     found = support.json("comment", "query", DATASET)
@@ -361,10 +380,12 @@ def test_users_and_tokens_over_the_api(cli: Commands) -> None:
     assert taken["organisation_permissions"] == {"acme": ["voc"]}
     assert "ada@example.com" in cli.ok("user", "get", "ada", "--api")
 
+    assert cli.one("user", "current")["username"] != "ada"
     secret = cli.ok("token", "create", "--user", "ada", "--label", "laptop", "--api").strip()
     (listed,) = cli.json("token", "list", "--user", "ada", "--api")
     assert (listed["label"], listed["user"]) == ("laptop", "ada")
     assert len(cli.json("token", "list", "--api")) > 1
+    assert "ada@example.com" in cli.ok("user", "current", "--token", secret)
     cli.ok("token", "revoke", listed["id"], "--api")
     assert cli.json("token", "list", "--user", "ada", "--token", ROOT_TOKEN) == []
     cli.refused("source", "list", "--token", secret, said="HTTP 401")

@@ -8,8 +8,15 @@ from typing import IO, Any, Final
 
 import click
 
-from lodestream.cli.options import Commands, Failed, confirm, json_option, yes_option
-from lodestream.cli.output import show_one, show_rows
+from lodestream.cli.options import (
+    Commands,
+    Failed,
+    confirm,
+    json_option,
+    progress_option,
+    yes_option,
+)
+from lodestream.cli.output import Progress, show_one, show_rows
 from lodestream.cli.remote import (
     DATASET,
     SOURCE,
@@ -27,6 +34,7 @@ from lodestream.cli.remote import (
 )
 from lodestream.client import Client, operations
 from lodestream.client.calls import Call
+from lodestream.client.operations import CommentsPage
 
 _COLUMNS: Final = ("id", "timestamp", "from", "subject", "text")
 _ANNOTATED: Final = ("uid", "timestamp", "labels", "from", "subject", "text")
@@ -78,18 +86,10 @@ def list_comments(
 ) -> None:
     """List the comments of a source by timestamp."""
     where = source_name(client, source)
-    low, high = (_instant(times[f"{end}_timestamp"]) for end in ("from", "to"))
+    low, high = _ends(times)
 
     def page(after: str | None) -> Call[Any]:
-        return operations.comments_page(
-            where,
-            after=after,
-            from_timestamp=low,
-            to_timestamp=high,
-            direction="descending" if newest_first else "ascending",
-            limit=_PAGE,
-            include_markup=as_json,
-        )
+        return _page(where, after, low, high, newest_first=newest_first, include_markup=as_json)
 
     found = at_most(limit, paged(client, page, "comments", cursor="continuation"), as_json=as_json)
     show_rows(found if as_json else map(_row, found), _COLUMNS, as_json=as_json)
@@ -150,6 +150,66 @@ def delete(client: Client, source: str, ids: tuple[str, ...], yes: bool) -> None
     where = source_name(client, source)
     confirm(f"Delete {len(ids)} comments of {where}?", yes=yes)
     client.delete_comments(where, ids)
+
+
+@comment.command("delete-many")
+@click.argument("source", type=SOURCE)
+@time_range_options
+@click.option("--include-annotated", is_flag=True, help="Also those that people annotated.")
+@yes_option
+@progress_option
+@server_options
+def delete_many(
+    client: Client,
+    source: str,
+    include_annotated: bool,
+    yes: bool,
+    no_progress: bool,
+    **times: str | None,
+) -> None:
+    """Delete the comments of a source, or those of a time; annotated ones stay unless told."""
+    where = source_name(client, source)
+    low, high = _ends(times)
+    count = client.count_comments(where, time_range(times))
+    but = "" if include_annotated else ", but for annotated ones"
+    confirm(f"Delete {count} comments of {where}{but}?", yes=yes)
+    deleted = 0
+    with Progress("delete", "comments", total=count, shown=not no_progress) as progress:
+        after: str | None = None
+        while True:
+            page = client.run(_page(where, after, low, high))
+            ids = [one.id for one in page.comments if include_annotated or not one.has_annotations]
+            client.delete_comments(where, ids)
+            deleted += len(ids)
+            progress.advance(len(page.comments))
+            after = page.continuation
+            if after is None:
+                break
+    click.echo(f"{deleted} comments deleted")
+
+
+def _ends(times: dict[str, str | None]) -> tuple[datetime | None, datetime | None]:
+    return _instant(times["from_timestamp"]), _instant(times["to_timestamp"])
+
+
+def _page(
+    source: str,
+    after: str | None,
+    low: datetime | None,
+    high: datetime | None,
+    *,
+    newest_first: bool = False,
+    include_markup: bool = False,
+) -> Call[CommentsPage]:
+    return operations.comments_page(
+        source,
+        after=after,
+        from_timestamp=low,
+        to_timestamp=high,
+        direction="descending" if newest_first else "ascending",
+        limit=_PAGE,
+        include_markup=include_markup,
+    )
 
 
 @click.group(cls=Commands)

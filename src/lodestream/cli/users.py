@@ -19,11 +19,14 @@ from lodestream.cli.options import Commands, json_option
 from lodestream.cli.output import print_json, print_table, show_one
 from lodestream.cli.remote import (
     SERVER_OPTIONS,
+    answer,
     chosen_server,
     connected,
     is_on_command_line,
+    server_options,
     server_options_alone,
 )
+from lodestream.client import Client, operations
 from lodestream.domain import access
 
 Names: TypeAlias = tuple[str, ...]
@@ -177,6 +180,14 @@ def list_users(accounts: Accounts, as_json: bool) -> None:
 def get_user(accounts: Accounts, username: str, as_json: bool) -> None:
     """Show a user, by name or id."""
     show_one(accounts.find_user(username), as_json=as_json)
+
+
+@user.command("current")
+@json_option
+@server_options
+def current_user(client: Client, as_json: bool) -> None:
+    """Show the user whose token is used, as the server that applies sees it."""
+    show_one(answer(client, operations.current_user())["user"], as_json=as_json)
 
 
 @user.command("create")
