@@ -95,7 +95,7 @@ COMMANDS: Final = {
     ),
     "export": Deferred(
         "lodestream.cli.exports:export_comments",
-        "Write the comments of a dataset to a file: CSV, JSON Lines, Parquet or Excel.",
+        "Write the comments of a dataset to FILE, or standard output.",
     ),
     "token": Deferred(
         "lodestream.cli.users:token", "Tokens that callers of the API prove themselves with."
@@ -124,7 +124,6 @@ COMMANDS: Final = {
 @click.group(
     cls=Commands,
     deferred=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="lodestream")
 def main() -> None:

@@ -70,7 +70,8 @@ class Commands(click.Group):
         deferred: Mapping[str, Deferred] = MappingProxyType({}),
         **named: Any,
     ) -> None:
-        super().__init__(*arguments, **named)
+        settings = {"help_option_names": ["-h", "--help"], **(named.pop("context_settings", {}))}
+        super().__init__(*arguments, context_settings=settings, **named)
         self.deferred = deferred
 
     def invoke(self, ctx: click.Context) -> Any:
