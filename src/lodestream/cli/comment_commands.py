@@ -33,7 +33,7 @@ from lodestream.cli.remote import (
     time_range_options,
 )
 from lodestream.client import Client, operations
-from lodestream.client.calls import Call
+from lodestream.client.calls import Call, part
 from lodestream.client.operations import CommentsPage
 
 _COLUMNS: Final = ("id", "timestamp", "from", "subject", "text")
@@ -226,7 +226,9 @@ def get_attachment(client: Client, reference: str, file: IO[bytes]) -> None:
 
     `lodestream comment get --json` shows it as `attachment_reference`.
     """
-    file.write(client.attachment(reference))
+    with client.download("GET", f"/api/v1/attachments/{part(reference)}") as content:
+        for some in content:
+            file.write(some)
     file.flush()
 
 

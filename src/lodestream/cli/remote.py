@@ -56,6 +56,7 @@ from lodestream.client import Client, ClientError, Retries
 from lodestream.client import Unreachable as NoAnswer
 from lodestream.client.bucket_operations import bucket, bucket_by_id
 from lodestream.client.calls import Call, full_name
+from lodestream.client.downloads import Download
 from lodestream.client.operations import dataset, dataset_by_id, source, source_by_id
 
 T = TypeVar("T")
@@ -148,6 +149,12 @@ class _CommandClient(Client):
         """Make a call, again if it may be and failed in passing."""
         found = super().run(call)
         # Frozen are the fields of `Retries`, which this is none of.
+        self._patience.reached = True
+        return found
+
+    def download(self, method: str, path: str, body: object = None) -> Download:
+        """Make a call whose answer is read as it comes."""
+        found = super().download(method, path, body)
         self._patience.reached = True
         return found
 
