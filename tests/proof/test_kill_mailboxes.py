@@ -123,18 +123,34 @@ def run(client: Client, db: Database, db_url: str, folder: Path, *, seed: int) -
         ]
         for one in readers:
             one.start()
-        for _ in range(chance.randrange(2, 6)):
-            time.sleep(chance.uniform(0.02, 0.2))
-            sizes[chance.choice(FOLDERS)] += chance.randrange(1, 40)
+        before = emails_read(db)
+        for _ in range(4):
+            sizes[chance.choice(FOLDERS)] += chance.randrange(10, 40)
             new = folder / "mail.new"
             new.write_text(json.dumps(sizes))
             new.replace(mail)
+            time.sleep(chance.uniform(0, 0.05))
+        await_more(db, before)
+        time.sleep(chance.uniform(0, 0.2))
         for one in readers:
             assert one.is_alive(), log.read_text()[-4000:]
             one.kill()
             one.join(30)
     finish(db, folder, mail)
     check(client, db, sizes)
+
+
+def emails_read(db: Database) -> int:
+    with db.read() as tx:
+        return tx.execute(sa.select(mailbox.c.emails_read)).scalar_one()
+
+
+def await_more(db: Database, before: int) -> None:
+    """Wait until a reader is at work: to kill one that has not begun proves nothing."""
+    until = time.monotonic() + 60
+    while emails_read(db) == before:
+        assert time.monotonic() < until, "nothing is read"
+        time.sleep(0.005)
 
 
 def finish(db: Database, folder: Path, mail: Path) -> None:
