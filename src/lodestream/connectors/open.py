@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
+from lodestream.connectors.ews import EwsMailbox
 from lodestream.connectors.graph import GraphMailbox
 from lodestream.connectors.imap import ImapMailbox
 from lodestream.connectors.mailboxes import MailboxRefused, OpenMailbox
@@ -35,5 +36,4 @@ def open_mailbox(
     connection = configuration.connection
     if isinstance(connection.microsoft_api, Graph):
         return GraphMailbox(connection, mailbox, allowed_hosts=allowed_hosts)
-    text = "this version reads Exchange by Microsoft Graph alone: set `microsoft_api` to `graph`"
-    raise MailboxRefused("unknown_forbidden_error", text)
+    return EwsMailbox(connection, mailbox, allowed_hosts=allowed_hosts)
