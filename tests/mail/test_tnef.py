@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lodestream.mail.as_text import text_of_mime
 from lodestream.mail.mime import parse_mime
 from lodestream.mail.tnef import SIGNATURE, read_tnef
 
@@ -124,6 +125,17 @@ def test_a_message_in_an_envelope_stays_a_file() -> None:
     assert (one.name, one.content_type) == ("Fw", "application/ms-tnef")
     assert one.read is not None
     assert read_tnef(one.read()) == read_tnef(envelope(message(text(0x1000, "inner"))))
+
+
+@pytest.mark.parametrize("own", ["", "own text"])
+def test_without_files_the_text_of_an_envelope_stays(own: str) -> None:
+    inner = message(binary(0x1009, compressed_rtf.compress(RTF)))
+    raw = mail(envelope(file("q3.xlsx", b"PK"), inner), own)
+    text = text_of_mime(raw, contents=False)
+    found = parse_mime(text.encode())
+    assert found.files == ()
+    assert found.headers.first("subject") == "s"
+    assert ((found.plain or "").strip(), found.html) == (own, None if own else "<p>Grüße</p>")
 
 
 def test_what_is_no_envelope_stays_a_file() -> None:

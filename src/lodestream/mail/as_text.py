@@ -15,12 +15,13 @@ from typing import Final
 
 from lodestream.mail.charsets import decode
 from lodestream.mail.headers import Headers
-from lodestream.mail.mime import Part, inner_bounds, is_text, part_at
+from lodestream.mail.mime import Part, inner_bounds, is_text, parse_mime, part_at
 from lodestream.mail.transfer import decoded_bytes
 
 _DEEPEST: Final = 24
 _KEPT: Final = frozenset({"text/calendar", "message/delivery-status"})
 """Files that are read as the text of a message that has no other."""
+_ENVELOPE: Final = re.compile(rb"ms-tnef|winmail\.dat", re.IGNORECASE)
 _OF_A_FILE: Final = ("content-type", "content-disposition", "content-transfer-encoding")
 
 
@@ -28,7 +29,7 @@ def text_of_mime(raw: bytes, *, contents: bool = True) -> str:
     """Return a message as text whose UTF-8 bytes are read like `raw`.
 
     Without `contents` the files in it are left out; calendar items and delivery reports stay, as
-    they may be all the text there is.
+    they may be all the text there is, and so does the text in Outlook's envelope.
     """
     if contents:
         try:
@@ -38,7 +39,22 @@ def text_of_mime(raw: bytes, *, contents: bool = True) -> str:
     start = len(raw) - len(raw.lstrip(b"\r\n"))
     top = part_at(raw, start, len(raw), default="text/plain")
     pieces = [raw[:start], *_rewritten(raw, start, top, 0, contents=contents)]
+    if not contents and _ENVELOPE.search(raw):
+        pieces = _with_text_of_envelope(raw[start : top.start], raw, b"".join(pieces))
     return b"".join(pieces).decode("utf-8", "replace")
+
+
+def _with_text_of_envelope(head: bytes, raw: bytes, without_files: bytes) -> list[bytes]:
+    """Return a message without files; if all of its text lay in Outlook's envelope, with that."""
+    left, whole = parse_mime(without_files), parse_mime(raw)
+    text = whole.html or whole.plain or ""
+    if (left.plain or "").strip() or left.html or not text.strip():
+        return [without_files]
+    kind = b"html" if whole.html else b"plain"
+    rest = _without(_utf8(head), *_OF_A_FILE).rstrip(b"\r\n") + b"\r\n"
+    described = b"Content-Type: text/" + kind + b"; charset=utf-8\r\n"
+    body = encodebytes(text.encode("utf-8", "replace")).replace(b"\n", b"\r\n")
+    return [rest, described, b"Content-Transfer-Encoding: base64\r\n\r\n", body]
 
 
 def headers_of_mime(text: str) -> Headers:
