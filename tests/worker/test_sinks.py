@@ -30,7 +30,7 @@ from tests.build import (
     team,
 )
 from tests.client import Client
-from tests.sinks.targets import Reply, Request, Target, eventually, serving
+from tests.sinks.targets import Index, Reply, Request, Target, eventually, serving
 
 SINKS = "/api/lodestream/v1/datasets/acme/support/streams/all/sinks"
 KEY = new_key()
@@ -328,6 +328,25 @@ def test_a_sink_whose_secrets_cannot_be_opened_waits(sinks: Client, target: Targ
         eventually(lambda: state(sinks)["last_error"] is not None)
     assert "cannot be opened" in state(sinks)["last_error"]
     assert not target.requests
+
+
+def test_a_document_that_the_index_refuses_is_given_up_at_once_and_the_rest_goes_on(
+    sinks: Client, db: Database
+) -> None:
+    index = Index(lambda name, _document: 400 if name.endswith((".c1", ".c3")) else 201)
+    sync_ids(sinks, *(f"c{n}" for n in range(5)))
+    with serving(index) as cluster:
+        settings = {"kind": "elasticsearch", "url": cluster.url, "index": "all"}
+        make_sink(sinks, configuration=settings)
+        with Running(sinks):
+            eventually(lambda: state(sinks)["unread"] == 0)
+        assert sum(one.path.startswith("/all/_bulk") for one in cluster.requests) == 1
+    assert [name.partition(".")[2] for name in index.order] == ["c0", "c2", "c4"]
+    reason = "sink out: mapper_parsing_exception, status 400"
+    assert exceptions(sinks, db) == {"c1": reason, "c3": reason}
+    found = [(one["result"], one["delivered"]) for one in reversed(attempts(sinks))]
+    assert found == [("delivered", 3), ("dead_letter", 0), ("dead_letter", 0)]
+    assert state(sinks)["dead_letters"] == 2
 
 
 def test_files_are_written_when_their_time_has_come(sinks: Client, tmp_path: Path) -> None:
