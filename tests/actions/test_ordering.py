@@ -69,7 +69,7 @@ def world(client: Client, db: Database) -> Client:
 
 @given(st.data())
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_pages_neither_repeat_nor_drop(world: Client, data: st.DataObject) -> None:
     body = {

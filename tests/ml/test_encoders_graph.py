@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lodestream.ml.encoder_graph import build_graph
+from lodestream.ml.encoder_install import products_saturate
 from lodestream.ml.encoders import open_session
 from tests.ml.tiny_bert import WIDTH, WORDS, forward, make_bert
 
@@ -30,6 +31,8 @@ def test_the_float_graph_agrees_with_the_plain_forward_pass(text: list[int]) -> 
 
 @pytest.mark.parametrize(("bits", "mean"), [(8, 0.999), (7, 0.998)])
 def test_rounded_weights_keep_the_direction(bits: int, mean: float) -> None:
+    if bits == 8 and products_saturate():
+        pytest.skip("products of bytes saturate on this processor: encoders get seven bits")
     random = np.random.default_rng(0)
     texts = [random.integers(0, len(WORDS), length).tolist() for length in range(1, 200)]
     vectors = np.concatenate([run(bits, text) for text in texts])

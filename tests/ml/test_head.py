@@ -291,6 +291,7 @@ def test_any_small_set_gives_sane_results(data):
     assert np.isfinite(head.left_out).all()
 
 
+@pytest.mark.slow
 def test_landmarks_cost_no_quality_worth_mentioning():
     data, other = make_set(900, dim=16), make_set(300, seed=5, dim=16)
     exact = train(data).predict(other.texts, other.vectors).probability

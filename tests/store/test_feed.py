@@ -99,7 +99,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Place], list[int]]:
 
 
 @settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -27,6 +27,8 @@ RECIPE: Final = 1
 """The number of the procedure below; raised when it gives other vectors for the same weights."""
 
 OPSET: Final = 17
+LARGEST_PRODUCT: Final = 64 * 255 * 127
+"""The largest sum of products of 64 pairs of bytes, of which one of each is signed."""
 _FUSED: Final = "com.microsoft"
 _EVENED: Final = 0.7
 """How much of the difference between channels goes to the weights; 0.5 to 0.9 are as good."""
@@ -66,6 +68,17 @@ def build_graph(bert: Bert, *, bits: int | None, centre: Array | None = None) ->
     `centre` is taken from every unit vector, which then gets unit length again.
     """
     return _Builder(bert, bits).build(centre)
+
+
+def build_largest_product() -> bytes:
+    """Return a model whose output `y` is `LARGEST_PRODUCT`, unless products of bytes saturate."""
+    count = LARGEST_PRODUCT // (255 * 127)
+    weight = numpy_helper.from_array(np.full((count, 1), 127, np.int8), "weight")
+    inputs = [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, count])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 1])]
+    node = helper.make_node("MatMulInteger", ["x", "weight"], ["y"])
+    graph = helper.make_graph([node], "largest", inputs, outputs, [weight])
+    return _serialised(graph)
 
 
 class _Builder:
@@ -222,10 +235,14 @@ class _Builder:
             [helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["texts", self._bert.dim])],
             self._constants,
         )
-        sets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_FUSED, 1)]
-        model = helper.make_model(graph, opset_imports=sets, ir_version=8)
-        serialised: bytes = model.SerializeToString(deterministic=True)
-        return serialised
+        return _serialised(graph)
+
+
+def _serialised(graph: onnx.GraphProto) -> bytes:
+    sets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_FUSED, 1)]
+    model = helper.make_model(graph, opset_imports=sets, ir_version=8)
+    serialised: bytes = model.SerializeToString(deterministic=True)
+    return serialised
 
 
 def _centred(values: NDArray[Any]) -> Array:
