@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -247,6 +248,35 @@ def test_what_the_server_does_not_know_is_left_out_and_told(
     assert "left out 1 times: comment.novelty" in said
     assert "left out 1 times: messages.body.odd" in said
     assert list(stored(client, source)) == ["a"]
+
+
+def test_files_beside_json_lines_come_along(
+    demo: Demo, client: Client, source: str, tmp_path: Path
+) -> None:
+    lines = tmp_path / "inbox.jsonl"
+    comment = {
+        "id": "<a>@b",
+        "timestamp": "2020-01-01T00:00:00Z",
+        "messages": [{"body": {"text": "t"}}],
+        "attachments": [
+            {"name": "x.txt", "size": 7, "content_type": ".txt", "attachment_reference": "old"},
+            {"name": "gone.txt", "size": 1, "content_type": ".txt"},
+        ],
+    }
+    lines.write_text(json.dumps({"comment": comment}))
+    folder = tmp_path / "inbox.jsonl.attachments" / "<a>@b"
+    folder.mkdir(parents=True)
+    (folder / "0.x.txt").write_bytes(b"content")
+    dry = demo.ok("import", "--source", source, "--dry-run", str(lines))
+    assert "1 new, 0 updated, 0 unchanged, 1 attachments" in dry
+    said = demo.ok("import", "--source", source, str(lines))
+    assert said == "1 new, 0 updated, 0 unchanged, 1 attachments\n"
+    first, second = stored(client, source)["<a>@b"]["attachments"]
+    assert "attachment_reference" not in second
+    path = f"{demo.url}/api/v1/attachments/{first['attachment_reference']}"
+    asking = urllib.request.Request(path, headers={"Authorization": f"Bearer {demo.token}"})
+    with urllib.request.urlopen(asking) as reply:
+        assert reply.read() == b"content"
 
 
 # Packages

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
+
+from msgspec import UNSET
 
 from lodestream.cli.import_report import Report
 from lodestream.client import Client, Refused
 from lodestream.client.calls import full_name
-from lodestream.domain.comments import Incoming, prepare
+from lodestream.domain.comments import CommentNew, Incoming, prepare
 from lodestream.domain.errors import InvalidInput
 from lodestream.formats.found import Bad, FoundComment
 from lodestream.formats.seen import Seen
@@ -40,12 +44,52 @@ class Target:
     dataset: str | None = None
 
 
+class FileFolder:
+    """Files that comments name, as `re get comments --attachments` leaves them.
+
+    In the folder there is one for each comment, by its id, and in that the files, by number and
+    name.
+    """
+
+    def __init__(self, client: Client, folder: Path, source_id: str, report: Report) -> None:
+        self._client = client
+        self._folder = folder
+        self._path = f"/api/_private/sources/id:{source_id}/comments"
+        self._report = report
+
+    def claim(self, comment: CommentNew) -> None:
+        """Store the files of a comment, and let it name them."""
+        if comment.attachments is UNSET or "/" in comment.id or comment.id in (".", ".."):
+            return
+        for number, attachment in enumerate(comment.attachments):
+            file = next((self._folder / comment.id).glob(f"{number}.*"), None)
+            content = b"" if file is None else file.read_bytes()
+            if not content:
+                continue
+            path = f"{self._path}/{quote(comment.id, safe='')}/attachments/{number}"
+            try:
+                if not self._report.is_dry:
+                    self._client.call("PUT", path, content)
+            except Refused as error:
+                if error.status not in _OF_THE_CONTENT:
+                    raise
+                self._report.note(f"{file} is left out: {error.message}")
+                continue
+            attachment.content_hash = sha256(content).hexdigest()
+            self._report.counts["attachments"] += 1
+
+
 class CommentSender:
     """Sends comments in batches: one is sent while the next is read."""
 
-    def __init__(self, client: Client, target: Target, report: Report) -> None:
+    def __init__(
+        self, client: Client, target: Target, report: Report, *, files: Path | None = None
+    ) -> None:
         self._client = client
         self._report = report
+        self._files = None
+        if files is not None and files.is_dir():
+            self._files = FileFolder(client, files, target.source_id, report)
         named = full_name(target.source)
         ours = f"/api/lodestream/v1/sources/{named}/foresee"
         self._path = ours if report.is_dry else f"/api/v1/sources/{named}/sync"
@@ -91,6 +135,8 @@ class CommentSender:
             return None
         if item.left_out:
             self._report.leave_out(item.left_out)
+        if self._files is not None:
+            self._files.claim(item.comment)
         try:
             return Ready(item, prepare(item.comment, salt=0, tag=0))
         except InvalidInput as error:

@@ -142,7 +142,10 @@ def _run(client: Client, form: str, file: Path, given: dict[str, Any], report: R
         _require(given, "source", "this file")
         source = find_source(client, given["source"])
         dataset = None if given["dataset"] is None else dataset_name(client, given["dataset"])
-        sender = CommentSender(client, Target(named(source), source["id"], dataset), report)
+        # Where the vendor's client leaves the files of the comments that it downloads.
+        files = None if given["no_attachments"] else Path(f"{file}.attachments")
+        target = Target(named(source), source["id"], dataset)
+        sender = CommentSender(client, target, report, files=files)
         if form == "jsonl":
             with _opened(file) as lines:
                 sender.send(read_json_lines(lines))
