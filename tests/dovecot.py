@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +46,12 @@ class Dovecot:
         folder.chmod(0o755)
         (folder / "mails").mkdir()
         (folder / "run").mkdir()
+        if tls is not None:
+            # It has to be able to read them as the user it runs as.
+            copies = [folder / "certificate", folder / "key"]
+            for path, copy in zip(tls, copies, strict=True):
+                shutil.copy(path, copy)
+            tls = copies[0], copies[1]
         self.log = folder / "dovecot.log"
         self.configuration = folder / "dovecot.conf"
         self.configuration.write_text(self._configuration(tls, more))
@@ -130,6 +136,7 @@ service anvil {{
 }}
 passdb {{
  driver = static
+ mechanisms = plain login
  args = password={PASSWORD}
 }}
 userdb {{
@@ -155,11 +162,17 @@ def _group(gid: int) -> str:
 
 
 @contextlib.contextmanager
-def dovecot(*, tls: tuple[Path, Path] | None = None, more: str = "") -> Iterator[Dovecot]:
+def dovecot(
+    *, tls: tuple[Path, Path] | None = None, more: str = "", beside: Sequence[Path] = ()
+) -> Iterator[Dovecot]:
     """Run a server for as long as the context lasts."""
     require_dovecot()
     # Not in pytest's own folder, which nobody else may enter.
     with tempfile.TemporaryDirectory(prefix="dovecot-", ignore_cleanup_errors=True) as folder:
+        for path in beside:
+            # In a folder that it may enter; `more` names it by where it was.
+            shutil.copy(path, folder)
+            more = more.replace(str(path), f"{folder}/{path.name}")
         server = Dovecot(Path(folder), tls=tls, more=more)
         server.start()
         try:
