@@ -18,6 +18,7 @@ from bench.scenarios import (
     client,
     databases,
     encoding,
+    export,
     fetch,
     filters,
     ingest,
@@ -37,6 +38,7 @@ _SCENARIOS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "sources": sources.run,
     "databases": databases.run,
     "predictions": predictions.run,
+    "export": export.run,
     "client": client.run,
 }
 _LARGE = {"million": million.run}

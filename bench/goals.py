@@ -62,6 +62,21 @@ GOALS = {
     ),
     "filter/domain": Goal("the same, filter on the sender's domain", 0.25, 0.05, lower=True),
     "sources": Goal("dataset of 100 sources out of 1000 / of 1 source, at 1024", 0.5, 0.9),
+    **{
+        f"export/{file}": Goal(
+            f"processor time of the server to export a million comments as {name}",
+            120,
+            aim,
+            lower=True,
+            unit="s",
+        )
+        for file, name, aim in (
+            ("csv", "CSV", 70),
+            ("jsonl", "JSON Lines", 50),
+            ("parquet", "Parquet", 50),
+            ("xlsx", "Excel", 90),
+        )
+    },
     "memory": Goal(
         "resident memory of the server after a million comments in and out",
         300,

@@ -15,7 +15,7 @@ from lodestream.domain.connections import without_secrets
 from lodestream.domain.integrations import ExchangeConfiguration, ImapConfiguration, Mailbox
 
 MIME = (
-    "Date: Thu, 09 Jan 2020 16:34:45 +0000\r\nFrom: Alice <alice@example.com>\r\n"
+    "Date: Fri, 09 Jan 2026 16:34:45 +0000\r\nFrom: Alice <alice@example.com>\r\n"
     "To: help@example.com\r\nSubject: Number {0}\r\nMessage-ID: <m{0}@example.com>\r\n"
     "Content-Type: text/plain; charset=utf-8\r\n\r\nHello {0}\r\n"
 )
@@ -26,7 +26,7 @@ def an_email(number: int, mailbox: str, folder: str = "INBOX") -> EmailNew:
     return EmailNew(
         id=f"<m{number}@example.com>",
         mailbox=mailbox,
-        timestamp="2020-01-09T16:34:45Z",
+        timestamp="2026-01-09T16:34:45Z",
         mime_content=MIME.format(number),
         metadata=EmailMetadata(folder=[folder]),
     )

@@ -35,13 +35,13 @@ def run(bench: Bench) -> Iterator[Figure]:
         plain = account.new_stream("predictions", [source])
         account.sync(source, bench.texts.batches(0, count), count=count, did="new")
         client = server.client()
-        _learn(client, bench, source.id)
+        learn(client, bench, source.id)
         model = {
             "version": 1,
             "label_thresholds": [{"name": [name], "threshold": 0.5} for name in _LABELS],
         }
         attached = account.stream_beside("predictions", "attached", model=model)
-        _await(client, "inference_complete")
+        await_complete(client, "inference_complete")
         attached.rewind()
         wanted = ids(0, count)
         contenders = {
@@ -56,7 +56,7 @@ def run(bench: Bench) -> Iterator[Figure]:
     yield Figure("predictions/1024", speed_ratio(taken["with predictions"], taken["without"]))
 
 
-def _learn(client: Client, bench: Bench, source_id: str) -> None:
+def learn(client: Client, bench: Bench, source_id: str) -> None:
     """Label comments by the words in them, wait for version 1, and pin it."""
     said = []
     for number in range(_REVIEWED):
@@ -72,12 +72,12 @@ def _learn(client: Client, bench: Bench, source_id: str) -> None:
         )
     base = "/api/v1/datasets/DefaultProject/predictions"
     client.call("POST", f"{base}/sync-annotations", {"annotations": said})
-    _await(client, "training_complete")
+    await_complete(client, "training_complete")
     private = "/api/_private/datasets/DefaultProject/predictions"
     client.call("PUT", f"{private}/labellers/1/pin")
 
 
-def _await(client: Client, what: str) -> None:
+def await_complete(client: Client, what: str) -> None:
     """Wait until a part of the learning is complete. Raises WrongAnswer if it takes too long."""
     path = "/api/_private/datasets/DefaultProject/predictions/labellers"
     until = time.monotonic() + _PATIENCE_S

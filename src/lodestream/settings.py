@@ -110,7 +110,9 @@ class Settings:
         "Hosts that the server may connect to for its users, as mail servers and sinks, separated "
         "by commas: names, `*.` and a domain, addresses, networks. Empty: any host.",
     )
-    sinks: bool = _setting(True, "Whether `serve` delivers to the sinks of streams.")
+    sinks: bool = _setting(
+        True, "Whether `serve`, and `worker` without `--only`, deliver to the sinks of streams."
+    )
     sink_threads: int = _setting(
         8, "Sinks that one `serve` or `worker` delivers to at once.", "sinks"
     )

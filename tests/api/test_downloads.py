@@ -7,7 +7,9 @@ import csv
 import dataclasses
 import io
 import json
+import random
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ from python_calamine import CalamineWorkbook
 
 from lodestream.api import download_rows
 from lodestream.api.compression import decode_body as unpack
+from lodestream.formats import write_parquet
 from lodestream.store.db import Database
 from lodestream.store.tables import prediction
 from tests.build import (
@@ -294,13 +297,16 @@ def test_texts_are_compressed_for_those_who_ask(client: Client, encoding: str, f
 class Export:
     """An export that a test takes part by part."""
 
-    def __init__(self, client: Client, body: Json, *, leave_after: int | None = None) -> None:
+    def __init__(
+        self, client: Client, body: Json, *, leave_after: int | None = None, keep: bool = True
+    ) -> None:
         self.parts: list[bytes] = []
         self.ended = False
         self.error: BaseException | None = None
         self._client = client
         self._body = json.dumps(body).encode()
         self._leave_after = leave_after
+        self._keep = keep
         self.between: list[Callable[[], object]] = []
 
     def run(self) -> None:
@@ -320,7 +326,7 @@ class Export:
             if message["type"] != "http.response.body":
                 return
             if message.get("body"):
-                self.parts.append(message["body"])
+                self.parts.append(message["body"] if self._keep else b"")
                 if self.between:
                     await asyncio.to_thread(self.between.pop(0))
             self.ended = not message.get("more_body", False)
@@ -412,6 +418,30 @@ def test_nothing_is_held_while_a_client_waits(client: Client, db: Database) -> N
     export.between = [wait, wait]
     export.run()
     assert held == [0, 0]
+
+
+@pytest.mark.parametrize("file", ["csv", "jsonl", "parquet", "xlsx"])
+def test_memory_does_not_grow_with_the_file(
+    client: Client, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.setattr(download_rows, "MOST_AT_ONCE", 50)
+    monkeypatch.setattr(download_rows, "_FIRST", 50)
+    monkeypatch.setattr(write_parquet, "ROWS_IN_GROUP", 100)
+    make_source(client)
+    make_dataset(client)
+    peaks, done = [], 0
+    for count in (200, 200, 1200):  # the first is to fill what is kept from one to the next
+        # Texts that do not compress, and properties with as many values as comments.
+        texts = [random.Random(number).randbytes(1000).hex() for number in range(done, count)]
+        sync(client, [make_comment(None, text, **team(text[:40])) for text in texts])
+        done = max(done, count)
+        tracemalloc.start()
+        export = Export(client, {"format": file}, keep=False)
+        export.run()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert export.ended
+    assert peaks[2] < 1.3 * peaks[1] + 100_000
 
 
 def test_only_so_many_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

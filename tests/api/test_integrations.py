@@ -144,15 +144,27 @@ def test_what_is_read_can_be_sent_back_and_keeps_the_secrets(keyed: Client, db: 
     assert sealed_secrets(db) == {"application.client_secret": "new"}
 
 
-def test_stored_secrets_are_not_sent_elsewhere(keyed: Client, db: Database) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ews_endpoint": "https://evil.example/EWS/Exchange.asmx"},
+        {"authority": "https://evil.example"},
+        {"microsoft_api": {"kind": "graph"}, "graph_endpoint": "https://evil.example/v1.0"},
+    ],
+)
+def test_stored_secrets_are_not_sent_elsewhere(
+    keyed: Client, db: Database, change: dict[str, Any]
+) -> None:
     """Whoever may change an integration is not to learn its password."""
-    make(keyed, box())
-    evil = service_user(ews_endpoint="https://evil.example/EWS/Exchange.asmx")
+    made = make(keyed, box())
+    evil = service_user(**change)
     del evil["access"]["password"]
     answer = keyed.post(PATH, body(box(), connection=evil))
     assert answer.status == 422
     assert "not sent to another host" in answer.json["message"]
-    assert "ews_endpoint" not in keyed.ok("GET", PATH)["integration"]["configuration"]["connection"]
+    assert keyed.ok("GET", PATH)["integration"] == made
+    asked = {"connection": evil, "integration_id": made["id"]}
+    assert keyed.put(VALIDATE, asked).status == 422
     evil["access"]["password"] = "their own"
     keyed.ok("POST", PATH, body(box(), connection=evil))
     assert sealed_secrets(db) == {"access.password": "their own"}

@@ -196,11 +196,11 @@ def test_a_worker_of_its_own_does_the_jobs_and_ends_cleanly(
         os.kill(worker.pid, signal.SIGTERM)
         lines += [json.loads(line) for line in worker.stderr]
         assert worker.wait(30) == 0
-    # The learner and the reader of mailboxes beside it speak when they like.
+    # What learns, reads mailboxes and delivers beside it speaks when it likes.
     said = [
         (one["message"], one.get("kind"))
         for one in lines
-        if not one["message"].startswith(("learner", "mailboxes"))
+        if not one["message"].startswith(("learner", "mailboxes", "sinks"))
     ]
     assert said == [
         ("worker started", None),

@@ -127,3 +127,8 @@ def test_the_address_of_a_participant(text: str, address: str) -> None:
 )
 def test_an_organisation_is_the_last_two_labels(domain: str, organisation: str) -> None:
     assert facets.organisation_of(domain) == organisation
+
+
+@given(st.sampled_from(["string:", "number:"]), st.text(min_size=1))
+def test_a_key_tells_the_name_of_its_property(kind: str, name: str) -> None:
+    assert facets.property_name(property_key(kind + name)) == kind + name

@@ -63,8 +63,10 @@ class Window(Struct):
 
 
 def find_plan(catalogue: Catalogue, place: Placed) -> StreamPlan | None:
-    """Return what the stream of a sink delivers now; None if it is no longer where it was."""
-    catalogue.refresh()
+    """Return what the stream of a sink delivers; None if it is no longer where it was.
+
+    It is as current as the catalogue, which is to be refreshed before.
+    """
     try:
         plan = catalogue.get_plan(place.project, place.dataset, place.stream)
     except NotFound:
@@ -126,6 +128,7 @@ class Courier:
 
         None: there is nothing to deliver now, or the sink has to wait, or it is another's.
         """
+        self._catalogue.refresh()
         plan = find_plan(self._catalogue, self._place)
         if plan is None:
             return None

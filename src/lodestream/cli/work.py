@@ -72,6 +72,8 @@ def _work(settings: Settings, db: Database, stop: threading.Event, only: str | N
             pace=SinkPace(threads=settings.sink_threads),
         ).run,
     }
+    if only is None and not settings.sinks:
+        del kinds["sinks"]
     wanted = [kinds[only]] if only is not None else list(kinds.values())
     threads = [threading.Thread(target=run, name="worker") for run in wanted[1:]]
     for thread in threads:

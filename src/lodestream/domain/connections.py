@@ -23,9 +23,9 @@ from lodestream.domain.integrations import (
 
 Connection: TypeAlias = ExchangeConnection | ImapConnection
 
-LOGIN_HOST: Final = "login.microsoftonline.com"
-GRAPH_HOST: Final = "graph.microsoft.com"
-EWS_HOST: Final = "outlook.office365.com"
+AUTHORITY: Final = "https://login.microsoftonline.com"
+GRAPH: Final = "https://graph.microsoft.com/v1.0"
+EWS: Final = "https://outlook.office365.com/EWS/Exchange.asmx"
 
 _SECRET_FIELDS: Final = frozenset({"password", "client_secret", "private_key", "refresh_token"})
 _PARTS: Final = ("access", "application")
@@ -65,7 +65,7 @@ def may_keep_secrets(before: Connection, after: Connection) -> bool:
 
     Whoever may change an integration is not to learn its secrets by sending them elsewhere.
     """
-    return _places(after) <= _places(before) | {LOGIN_HOST, GRAPH_HOST, EWS_HOST}
+    return _places(after) <= _places(before) | {AUTHORITY, GRAPH, EWS}
 
 
 def hosts(connection: Connection) -> list[str]:
@@ -73,14 +73,8 @@ def hosts(connection: Connection) -> list[str]:
 
     Raises Unprocessable for a URL without a host, and for one that would send secrets in the clear.
     """
-    if isinstance(connection, ImapConnection):
-        access = connection.access
-        authority = [_host(access.token_url)] if isinstance(access, OAuth2) else []
-        return [connection.host, *authority]
-    found = [] if isinstance(connection.application, Ntlm) else [LOGIN_HOST]
-    if isinstance(connection.microsoft_api, Graph):
-        return [*found, GRAPH_HOST]
-    return [*found, EWS_HOST if connection.ews_endpoint is None else _host(connection.ews_endpoint)]
+    server = [connection.host] if isinstance(connection, ImapConnection) else []
+    return [*server, *map(_host, _urls(connection))]
 
 
 def require_sound(connection: Connection) -> None:
@@ -103,15 +97,22 @@ def require_sound(connection: Connection) -> None:
 
 def _places(connection: Connection) -> frozenset[str]:
     """Return where secrets, or tokens got by them, are sent, and how protected they are."""
+    urls = frozenset(url.rstrip("/") for url in _urls(connection))
+    if not isinstance(connection, ImapConnection):
+        return urls
+    port = "" if connection.port is UNSET else connection.port
+    return urls | {f"{connection.security} {connection.host.lower()} {port}"}
+
+
+def _urls(connection: Connection) -> list[str]:
     if isinstance(connection, ImapConnection):
-        port = "" if connection.port is UNSET else connection.port
-        places = {f"{connection.security} {connection.host.lower()} {port}"}
-        if isinstance(connection.access, OAuth2):
-            places.add(connection.access.token_url)
-        return frozenset(places)
-    if connection.ews_endpoint is None or isinstance(connection.microsoft_api, Graph):
-        return frozenset(hosts(connection))
-    return frozenset({*hosts(connection), connection.ews_endpoint})
+        access = connection.access
+        return [access.token_url] if isinstance(access, OAuth2) else []
+    is_ntlm = isinstance(connection.application, Ntlm)
+    authority = [] if is_ntlm else [connection.authority or AUTHORITY]
+    if isinstance(connection.microsoft_api, Graph):
+        return [*authority, connection.graph_endpoint or GRAPH]
+    return [*authority, connection.ews_endpoint or EWS]
 
 
 def _parts(connection: Connection) -> list[tuple[str, Struct]]:

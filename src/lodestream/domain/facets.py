@@ -44,6 +44,7 @@ INNER_AT: Final = "\x9c"
 # PostgreSQL cannot store NUL inside JSONB.
 _RESERVED = re.compile("[\x00\x7f\x90-\x9c]")
 _UNSAFE_IN_NAME = re.compile('[\x00-\x1f\x7f"%\\\\]')
+_ESCAPED_IN_NAME = re.compile("%([0-9A-F]{2})")
 _encode = msgspec.json.Encoder().encode
 _pack = struct.Struct(">d").pack
 
@@ -132,6 +133,12 @@ def property_key(full_name: str) -> str:
     if not colon or kind not in ("string", "number"):
         raise ValueError("key must start with 'string:' or 'number:'")
     return kind[0] + _UNSAFE_IN_NAME.sub(lambda match: f"%{ord(match[0]):02X}", name)
+
+
+def property_name(key: str) -> str:
+    """Return the full name of a user property whose key this is."""
+    kind = "string:" if key.startswith("s") else "number:"
+    return kind + _ESCAPED_IN_NAME.sub(lambda match: chr(int(match[1], 16)), key[1:])
 
 
 def address_of(participant: str) -> str:

@@ -192,12 +192,10 @@ def count_properties(
 
 def list_properties(tx: Reader, selection: Selection) -> list[str]:
     """Return the full names of the user properties that the comments have, in order."""
-    pairs = property_pairs(tx, selection, None)
-    query = sa.select(pairs.c.key, sa.func.min(pairs.c.pos)).group_by(pairs.c.key)
-    places = {row[0]: row[1] for row in _rows(tx, query)}
-    fronts = read_fronts(tx, set(places.values()))
-    properties = {pos: _properties(front) for pos, front in fronts.items()}
-    return sorted(properties[pos][key][0] for key, pos in places.items() if pos in fronts)
+    # Distinct keys take memory by their number only; to group or sort would take it by that of
+    # the comments.
+    query = sa.select(property_pairs(tx, selection, None).c.key).distinct()
+    return sorted(facets.property_name(row[0]) for row in _rows(tx, query))
 
 
 def count_values(

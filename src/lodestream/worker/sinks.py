@@ -103,6 +103,8 @@ class SinkRunner:
         self._close_unused()
         with self._db.read() as tx:
             due = sinks.list_due(tx)
+        if due:
+            self._catalogue.refresh()
         begun = 0
         for place in due:
             if self._stop.is_set() or not self._has_room(place.sink):
@@ -180,6 +182,7 @@ class SinkRunner:
                 sinks.release(tx, sink_id, worker=self.name)
 
     def _deliver(self, place: Placed, claimed: Sink) -> None:
+        self._catalogue.refresh()
         plan = find_plan(self._catalogue, place)
         if plan is None:
             return
