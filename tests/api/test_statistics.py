@@ -572,7 +572,7 @@ def test_pages_merge_the_sources_in_order(client: Client) -> None:
     make_dataset(client, make_source(client, "acme/a"), make_source(client, "acme/b"))
     sync(client, comment("a1", "2024-02-01"), comment("a2", "2024-03-01"), source="acme/a")
     sync(client, comment("b1", "2024-02-01"), comment("b2", "2024-01-01"), source="acme/b")
-    for limit in (1, 2, 3, 256):
+    for limit in (1, 2, 3, 1024):
         by_timestamp = exported_ids(client, order_by="timestamp", limit=limit)
         by_creation = exported_ids(client, order_by="created_at", limit=limit)
         assert by_timestamp == ["b2", "a1", "b1", "a2"]
@@ -599,7 +599,7 @@ def test_an_export_can_be_limited_by_time_source_and_uid(client: Client) -> None
 
 IMPOSSIBLE_EXPORTS: list[dict[str, Any]] = [
     {"limit": 0},
-    {"limit": 257},
+    {"limit": 1025},
     {"order_by": "size"},
     {"from": "yesterday"},
     {"comment_uids": ["nonsense"]},

@@ -141,7 +141,9 @@ class Pages:
         wanted = self._wanted
         states = read_states(tx, self._dataset_id, positions) if wanted.annotations else {}
         annotated = comments.annotated(tx, positions)
-        threads = thread_properties(tx, source.key, positions) if wanted.threads else []
+        threads: list[ThreadProperties | None] = []
+        if wanted.threads:
+            threads = thread_properties(tx, source.key, positions, known=fronts)
         return Rows(
             source,
             [shown(self._call, source, fronts[pos], markup=True) for pos in positions],

@@ -30,7 +30,8 @@ from lodestream.store.exports import Place, list_places
 from lodestream.store.marks import read_states
 from lodestream.store.threads import ThreadProperties, thread_properties
 
-MOST_COMMENTS = 256
+MOST_COMMENTS = 1024
+USUAL_COMMENTS = 256
 
 Order = Literal["timestamp", "created_at"]
 
@@ -47,7 +48,7 @@ class ExportRequest(Struct, forbid_unknown_fields=True, rename={"from_": "from"}
     from_: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     to: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     order_by: Order = "timestamp"
-    limit: Annotated[int, Meta(ge=1, le=MOST_COMMENTS)] = MOST_COMMENTS
+    limit: Annotated[int, Meta(ge=1, le=MOST_COMMENTS)] = USUAL_COMMENTS
     continuation: Annotated[str, Meta(max_length=256)] | UnsetType | None = UNSET
 
 
@@ -139,14 +140,14 @@ def _exported(
     fronts = comment_store.read_fronts(tx, positions)
     annotated = comment_store.annotated(tx, positions)
     states = read_states(tx, dataset.id, positions)
-    predicted = newest_predictions(call, tx, dataset.id, positions)
+    predicted = newest_predictions(call, tx, dataset.id, positions, fronts=fronts)
     totals = newest_sentiments(tx, dataset.id, positions) if dataset.has_sentiment else {}
     threads: dict[int, ThreadProperties | None] = {}
     by_source: dict[int, list[int]] = {}
     for pos, source in page:
         by_source.setdefault(source.key, []).append(pos)
     for key, found in by_source.items():
-        threads.update(zip(found, thread_properties(tx, key, found), strict=True))
+        threads.update(zip(found, thread_properties(tx, key, found, known=fronts), strict=True))
     return [
         ExportedComment(
             Raw(

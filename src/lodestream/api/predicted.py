@@ -24,17 +24,24 @@ _decode_labels = msgspec.json.Decoder(list[Raw]).decode
 
 
 def newest_predictions(
-    call: Call[Any], tx: Reader, dataset_id: str, positions: Sequence[int]
+    call: Call[Any],
+    tx: Reader,
+    dataset_id: str,
+    positions: Sequence[int],
+    *,
+    fronts: Mapping[int, bytes] | None = None,
 ) -> dict[int, Predicted]:
     """Return what the newest model says of the comments at some positions; nothing without one.
 
     What is not kept yet is computed on the spot. Labels that the dataset no longer has are left
-    out.
+    out. `fronts` are the stored comments, if they were read already.
     """
     model = models.find_newest(tx, dataset_id)
     if model is None or not positions:
         return {}
-    found = scores_of(call, tx, model, comments.read_fronts(tx, positions))
+    if fronts is None:
+        fronts = comments.read_fronts(tx, positions)
+    found = scores_of(call, tx, model, fronts)
     from lodestream.ml.scores import Renderer  # here, as all of `ml`: see `actions.predict`
 
     least = dict.fromkeys(with_parents(label_names(tx, dataset_id).values()), LEAST_SHOWN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -16,6 +17,8 @@ from lodestream.store import bulk
 from lodestream.store.comments import read_fronts
 from lodestream.store.db import Reader
 from lodestream.store.tables import comment
+
+NOTHING_KNOWN: Final[Mapping[int, bytes]] = MappingProxyType({})
 
 
 class ThreadProperties(Struct, omit_defaults=True):
@@ -46,9 +49,16 @@ def list_threads(tx: Reader, source: int, *, source_id: str) -> list[tuple[str, 
 
 
 def thread_properties(
-    tx: Reader, source: int, positions: Sequence[int]
+    tx: Reader,
+    source: int,
+    positions: Sequence[int],
+    *,
+    known: Mapping[int, bytes] = NOTHING_KNOWN,
 ) -> list[ThreadProperties | None]:
-    """Return what is known of the thread of each comment; None for one that has none."""
+    """Return what is known of the thread of each comment; None for one that has none.
+
+    `known` are fronts that were read already.
+    """
     within = (comment.c.source, source)
     columns = (comment.c.pos, comment.c.thread_id)
     thread_of = dict(bulk.rows_in(tx, columns, comment.c.pos, positions, within=within))
@@ -60,7 +70,7 @@ def thread_properties(
         bulk.rows_in(tx, place, comment.c.thread_id, wanted, within=within)
     ):
         members.setdefault(thread, []).append((timestamp_us, pos))
-    described = _describe(tx, members)
+    described = _describe(tx, members, known)
     return [None if thread_of.get(pos) is None else described[pos] for pos in positions]
 
 
@@ -80,7 +90,7 @@ _READ_AT_ONCE: Final = 1024
 
 
 def _describe(
-    tx: Reader, threads: Mapping[str, Sequence[tuple[int, int]]]
+    tx: Reader, threads: Mapping[str, Sequence[tuple[int, int]]], known: Mapping[int, bytes]
 ) -> dict[int, ThreadProperties]:
     """Return what is known of the comments of threads, each given as (timestamp, position)."""
     people: dict[str, set[str]] = {name: set() for name in threads}
@@ -88,9 +98,11 @@ def _describe(
     places = [(pos, name) for name, rows in threads.items() for _, pos in rows]
     for start in range(0, len(places), _READ_AT_ONCE):
         chunk = places[start : start + _READ_AT_ONCE]
-        fronts = read_fronts(tx, [pos for pos, _ in chunk])
+        fronts = read_fronts(tx, [pos for pos, _ in chunk if pos not in known])
         for pos, name in chunk:
-            for message in _decode_people(comment_of(fronts[pos])).messages:
+            for message in _decode_people(
+                comment_of(known[pos] if pos in known else fronts[pos])
+            ).messages:
                 people[name].update(_address(one) for one in participants_of(message))
                 if pos == threads[name][0][1] and message.from_ is not UNSET:
                     first_senders.setdefault(name, message.from_)
