@@ -5,8 +5,9 @@ Answers have the shapes of Microsoft's documentation; failures can be put in fro
 
 from __future__ import annotations
 
+import struct
 import threading
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,6 +18,21 @@ M = "{http://schemas.microsoft.com/exchange/services/2006/messages}"
 _NAMES = (
     'xmlns:t="http://schemas.microsoft.com/exchange/services/2006/types" '
     'xmlns:m="http://schemas.microsoft.com/exchange/services/2006/messages"'
+)
+
+
+# Type 2 of NTLM: signature, kind, no target, flags (Unicode, NTLM, target info, extended security),
+# the challenge, and a list of what is known of the target that ends at once.
+_CHALLENGE = (
+    b"NTLMSSP\0"
+    + (2).to_bytes(4, "little")
+    + struct.pack("<HHI", 0, 0, 56)
+    + (0x00880201 | 0x00000004).to_bytes(4, "little")
+    + b"12345678"
+    + bytes(8)
+    + struct.pack("<HHI", 4, 4, 56)
+    + bytes(8)
+    + bytes(4)
 )
 
 
@@ -33,13 +49,20 @@ class FakeEws:
         self.failures: list[tuple[str, str]] = []  # request, response code
         self.expired = False
         self.unauthorized = False
+        self.ntlm = False
+        self.signed_in: list[bytes] = []
         self._page = page
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            _signed_in = False
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 outer.tokens.add(self.headers.get("authorization", ""))
+                if outer.ntlm and not self._may():
+                    return
                 status, content = outer._answer(ET.fromstring(body))
                 if outer.unauthorized:
                     status, content = 401, b""
@@ -48,6 +71,21 @@ class FakeEws:
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+
+            def _may(self) -> bool:
+                """Lead through NTLM's handshake, on one connection; note who signs in."""
+                kind, _, sent = self.headers.get("authorization", "").partition(" ")
+                raw = b64decode(sent) if kind == "NTLM" else b""
+                if self._signed_in or raw[8:9] == b"\x03":
+                    outer.signed_in += [raw] if raw else []
+                    self._signed_in = True
+                    return True
+                answer = "NTLM " + b64encode(_CHALLENGE).decode() if raw else "NTLM"
+                self.send_response(401)
+                self.send_header("www-authenticate", answer)
+                self.send_header("content-length", "0")
+                self.end_headers()
+                return False
 
             def log_message(self, *_args: object) -> None:
                 """Keep quiet."""

@@ -17,6 +17,8 @@ from lodestream.domain.integrations import (
     Ews,
     ExchangeConnection,
     Mailbox,
+    Ntlm,
+    UserAccess,
 )
 from tests.connectors.fake_ews import FakeEws
 from tests.connectors.fake_graph import FakeGraph, LocalHttp
@@ -116,6 +118,28 @@ def test_a_state_that_is_not_known_any_more_begins_anew(
     sync(fake, authority, target)
 
     assert target.puts == ["<1@example.com>", "<1@example.com>", "<2@example.com>"]
+
+
+def test_a_service_account_signs_in_by_ntlm(fake: FakeEws) -> None:
+    fake.ntlm = True
+    fake.put("inbox", "i1", message(1))
+    connection = ExchangeConnection(
+        UserAccess("CORP\\reader", "password"),
+        Ntlm(),
+        Ews(),
+        ews_endpoint=fake.url,
+        build_version="15.1.2248.0",
+    )
+    target = Memory()
+    one = EwsMailbox(connection, mailbox())
+
+    sync_mailbox(one, mailbox(), target)
+    one.close()
+
+    assert target.puts == ["<1@example.com>"]
+    assert fake.impersonated == []
+    assert all("reader".encode("utf-16-le") in raw for raw in fake.signed_in)
+    assert fake.signed_in
 
 
 @pytest.mark.parametrize(
