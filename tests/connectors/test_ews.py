@@ -171,6 +171,21 @@ def test_a_token_that_is_not_taken_is_told_as_such(fake: FakeEws, authority: Fak
     assert "token-1" not in refused.value.text
 
 
+def test_a_token_that_expires_meanwhile_refuses_no_mailbox(
+    fake: FakeEws, authority: FakeGraph
+) -> None:
+    connection = ExchangeConnection(AppAccess(), APPLICATION, Ews(), ews_endpoint=fake.url)
+    one = EwsMailbox(connection, mailbox(), http=LocalHttp(authority.url))
+    folder = one.folders()[0]
+    fake.unauthorized = True
+
+    with pytest.raises(Temporary):
+        one.changes(folder, None)
+    with pytest.raises(MailboxRefused):
+        one.changes(folder, None)
+    one.close()
+
+
 def test_a_busy_server_is_asked_later(fake: FakeEws, authority: FakeGraph) -> None:
     fake.put("inbox", "i1", message(1))
     fake.failures = [("SyncFolderItems", "ErrorServerBusy")]

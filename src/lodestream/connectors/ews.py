@@ -105,6 +105,7 @@ class EwsMailbox:
         start = mailbox.start_timestamp
         self._start_us = None if start is None else parse_us(start)
         self._account: Any = None
+        self._is_taken = False  # whether the server has taken the token that we have
         self._folders: dict[str, Any] = {}
         self._unread: dict[str, _Unread] = {}
 
@@ -119,6 +120,10 @@ class EwsMailbox:
     def close(self) -> None:
         """Close connections."""
         self._http.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._is_taken = False
         account, self._account = self._account, None
         if account is not None:
             account.protocol.close()
@@ -134,7 +139,9 @@ class EwsMailbox:
         try:
             if self._account is None:
                 self._account = self._open()
-            return ask(self._account)
+            found = ask(self._account)
+            self._is_taken = True
+            return found
         except errors.RateLimitError as error:
             raise Temporary("Exchange asks to wait", retry_after_s=float(error.wait)) from error
         except errors.ErrorServerBusy as error:
@@ -142,6 +149,10 @@ class EwsMailbox:
         except errors.EWSError as error:
             kind = _KINDS.get(type(error).__name__)
             text = f"Exchange refuses: {type(error).__name__}: {error}"[:500]
+            if isinstance(error, errors.UnauthorizedError) and self._tokens and self._is_taken:
+                # The token has expired meanwhile: the next question comes with a new one.
+                self._leave()
+                raise Temporary(text) from error
             if kind is None:
                 raise Temporary(text) from error
             raise MailboxRefused(kind, text) from error
