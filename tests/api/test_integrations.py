@@ -356,8 +356,9 @@ def test_credentials_are_tried(keyed: Client) -> None:
     mail.raises[HELP] = MailboxRefused("invalid_exchange_credentials", "no")
     asked["test_mailbox"] = HELP
     assert keyed.ok("PUT", VALIDATE, asked)["result"] == "invalid"
-    mail.raises[HELP] = Temporary("busy")
-    assert keyed.put(VALIDATE, asked).status == 422
+    for error in (Temporary("busy"), MailboxRefused("unknown_forbidden_error", "EWS")):
+        mail.raises[HELP] = error
+        assert keyed.put(VALIDATE, asked).status == 422
 
 
 def test_credentials_of_an_integration_are_tried_without_being_shown(

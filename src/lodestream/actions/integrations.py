@@ -176,7 +176,8 @@ def sync_now(db: Database, *, actor_id: str, integration_id: str, email: str | N
 
     Raises NotFound for one that is not there, and Conflict if what is asked for is disabled.
     """
-    with db.write(catalogue=False) as tx:
+    # Takes turns with other changes of several mailboxes, which would lock them in another order.
+    with db.write() as tx:
         found = integrations.get(tx, integration_id)
         known = {mailboxes.hash_of(one.email) for one in found.configuration.mailboxes}
         if email is not None and mailboxes.hash_of(email) not in known:

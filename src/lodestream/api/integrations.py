@@ -386,7 +386,10 @@ def _tried(
             opened.folders()
         finally:
             opened.close()
-    except MailboxRefused:
+    except MailboxRefused as error:
+        if error.kind == "unknown_forbidden_error":
+            # It is not the credentials that are wrong, as far as anybody knows.
+            raise Unprocessable(f"the mailbox cannot be opened: {error.text}") from None
         return "invalid"
     except Temporary as error:
         raise Unprocessable(f"the mail system cannot be asked now: {error}") from None
