@@ -17,19 +17,23 @@ from lodestream.domain.secrets import Keyring, new_key
 from lodestream.store.db import Database
 from lodestream.store.tables import sink as sink_table
 from lodestream.worker.sinks import SinkPace, SinkRunner
+from tests.api.test_stream_predictions import pin_newest
 from tests.build import (
     advance,
     delete_ids,
     fetch,
     make_comment,
     make_pipeline,
+    make_stream,
     only_team,
+    reset,
     stream_path,
     sync,
     sync_ids,
     team,
 )
 from tests.client import Client
+from tests.learning import label_hotel, learn, make_hotel
 from tests.sinks.targets import Index, Reply, Request, Target, eventually, serving
 
 SINKS = "/api/lodestream/v1/datasets/acme/support/streams/all/sinks"
@@ -126,6 +130,34 @@ def test_a_sink_gets_what_a_fetch_returns_in_order_and_the_stream_stays(
     # The same place; only an id of a comment names its source.
     assert found["sequence_id"][:20] == expected["sequence_id"][:20]
     assert [one["result"] for one in attempts(sinks)] == ["delivered"] * 3
+
+
+def test_a_sink_of_a_stream_with_a_model_sends_its_predictions(
+    client: Client, db: Database, target: Target, tmp_path: Path
+) -> None:
+    client.app.service.reach = Reach(Keyring(KEY), (), tmp_path / "out")
+    dataset_id = make_hotel(client)
+    label_hotel(db, dataset_id)
+    learn(db, tmp_path)
+    version = pin_newest(db, dataset_id)
+    make_stream(client, model={"version": version, "label_thresholds": [{"name": ["Food"]}]})
+    reset(client, "2000-01-01T00:00:00Z")
+    make_sink(client, configuration={"url": target.url, "comments_per_call": 20})
+    table = {"kind": "sql", "url": "sqlite:rows.db"}
+    make_sink(client, "table", configuration=table)
+    with Running(client):
+        # Nothing is kept ready for this stream, so predictions are computed on the spot.
+        eventually(lambda: len(target.arrived) == 30)
+        eventually(lambda: state(client, "table")["unread"] == 0)
+    got = [one for request in target.requests for one in request.json["results"]]
+    assert got == fetch(client)["results"]
+    assert all("labels" in one for one in got)
+    rows = sa.create_engine(f"sqlite:///{tmp_path}/out/rows.db", poolclass=sa.NullPool)
+    with rows.connect() as connection:
+        query = 'SELECT id, "label:Food", "label:Room > Noise" FROM comments'
+        found = {row[0]: row[1:] for row in connection.exec_driver_sql(query)}
+    food = {one["comment"]["id"]: one["labels"] for one in got}["Food-8"][0]["probability"]
+    assert found["Food-8"] == (food, 0), "a column for each label of the model"
 
 
 def test_comments_that_the_filter_leaves_out_are_passed(sinks: Client, target: Target) -> None:
