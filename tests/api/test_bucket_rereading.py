@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+import sqlalchemy as sa
+
+from lodestream.actions import buckets
 from lodestream.domain.places import parse_sequence_id
 from lodestream.store import derived
+from lodestream.store.blobs import BlobStore
 from lodestream.store.db import Database
+from lodestream.store.tables import bucket_reading
 from tests.api.test_annotate import annotate, change, state
 from tests.api.test_buckets import add, comments, email, make_bucket, mime, work
 from tests.build import fetch, make_dataset, make_source, make_stream, reset, source_path
@@ -65,3 +72,28 @@ def test_no_language_is_added_that_the_mail_does_not_state(client: Client, tmp_p
     add(client, email(mime_content="Content-Language: de\r\n" + mime(text="Guten Tag")))
     work(client, tmp_path)
     assert "language" not in comments(client)[0]["messages"][0]
+
+
+def test_a_reader_that_was_overtaken_writes_nothing_over_what_is_newer(
+    client: Client, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_source(client, bucket_id=make_bucket(client)["id"])
+    add(client, email(mime_content=mime(text="old")))
+    prepare = buckets._prepared
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        """Prepare the first e-mails for so long that another worker reads a newer version."""
+        prepared = prepare(*args, **more)
+        monkeypatch.setattr(buckets, "_prepared", prepare)
+        add(client, email(mime_content=mime(text="new")))
+        with db.write() as tx:
+            tx.execute(sa.update(bucket_reading).values(read_until_us=0))
+        work(client, tmp_path)
+        assert comments(client)[0]["messages"][0]["body"]["text"] == "new"
+        return prepared
+
+    monkeypatch.setattr(buckets, "_prepared", slowly)
+    with db.read() as tx:
+        source = tx.execute(sa.select(bucket_reading.c.source)).scalar_one()
+    buckets.read_bucket(db, BlobStore(tmp_path / "files"), source)
+    assert comments(client)[0]["messages"][0]["body"]["text"] == "new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ log = logging.getLogger("lodestream.buckets")
 
 PURGED_AT_ONCE: Final = 200
 READ_AT_ONCE: Final = 256
-_READER_S: Final = 300
+_READER_S: Final = 60  # it is taken again for every part
 _WAIT_S: Final = 5.0
 
 
@@ -241,6 +242,10 @@ def read_bucket(
             buckets.leave_reading(tx, source_key, reader=reader)
 
 
+class _Overtaken(Exception):
+    """Another worker reads on, or the reading began anew."""
+
+
 def _read_some(db: Database, blobs: BlobStore, source_key: int, reader: str) -> bool:
     """Read the next e-mails; return False if there are none."""
     with db.read() as tx:
@@ -254,16 +259,18 @@ def _read_some(db: Database, blobs: BlobStore, source_key: int, reader: str) -> 
     kept = _Kept(blobs)
     batch = _prepared(source, emails, kept, salt=Catalogue(db).salt())
     _bring_files(db, kept, source, reading.bucket, batch)
-    ingest.sync_comments(db, actor_id=SYSTEM_USER, source=source, batch=batch)
-    with db.write(catalogue=False) as tx:
-        # If the reading began anew meanwhile, what was written now is overwritten then.
-        buckets.advance_reading(
-            tx,
-            source_key,
-            reader=reader,
-            generation=reading.generation,
-            upto=emails[-1].stamp,
-        )
+
+    def advance(tx: Writer) -> None:
+        # With the comments, or not at all: a reader that was so slow that another has taken over
+        # must not write what it read over what is newer.
+        upto, generation = emails[-1].stamp, reading.generation
+        if not buckets.advance_reading(
+            tx, source_key, reader=reader, generation=generation, upto=upto
+        ):
+            raise _Overtaken
+
+    with contextlib.suppress(_Overtaken):
+        ingest.sync_comments(db, actor_id=SYSTEM_USER, source=source, batch=batch, within=advance)
     return True
 
 

@@ -64,18 +64,28 @@ def prepare_batch(batch: Iterable[CommentNew], *, source: Source, salt: int) -> 
     return list(last.values())
 
 
+def _nothing(_tx: Writer) -> None:
+    return None
+
+
 def sync_comments(
-    db: Database, *, actor_id: str, source: Source, batch: Sequence[Incoming]
+    db: Database,
+    *,
+    actor_id: str,
+    source: Source,
+    batch: Sequence[Incoming],
+    within: Callable[[Writer], None] = _nothing,
 ) -> Counts:
     """Create or overwrite a batch, whole or not at all; keyed by comment id.
 
-    Raises NotFound if the source went away, QuotaExceeded if the batch has no room.
+    `within` is called in the same transaction, and may raise to have nothing stored. Raises
+    NotFound if the source went away, QuotaExceeded if the batch has no room.
     """
 
     def overwrite(_incoming: Incoming, _front: bytes) -> None:
         return None
 
-    return _store(db, actor_id, source, batch, overwrite, "sync_comments")
+    return _store(db, actor_id, source, batch, overwrite, "sync_comments", within)
 
 
 def foresee_comments(db: Database, *, source: Source, batch: Sequence[Incoming]) -> Counts:
@@ -135,11 +145,13 @@ def _store(
     batch: Sequence[Incoming],
     allow_overwrite: Callable[[Incoming, bytes], None],
     event_type: str,
+    within: Callable[[Writer], None] = _nothing,
 ) -> Counts:
-    if not batch:
+    if not batch and within is _nothing:
         return Counts()
     with db.write(catalogue=False) as tx:
         last = order.take_order(tx)
+        within(tx)
         sources.require_exists(tx, source.key)
         plan = _plan(tx, source.key, batch)
         for _, incoming, front in plan.changed:

@@ -8,7 +8,7 @@ import click
 
 from lodestream.cli.options import Commands, Failed, confirm, json_option, yes_option
 from lodestream.cli.output import duration, show_one, show_rows
-from lodestream.cli.remote import DATASET, body_option, dataset_name, read_object, server_options
+from lodestream.cli.remote import DATASET, dataset_name, read_object, server_options
 from lodestream.client import Client
 from lodestream.client.calls import full_name, part
 
@@ -59,6 +59,14 @@ def get(client: Client, dataset: str, stream: str, name: str, as_json: bool) -> 
     show_one(found, as_json=as_json)
 
 
+_CONFIGURATION = click.option(
+    "--file",
+    type=click.File("rb"),
+    help="JSON object with the configuration: `kind`, and what that kind needs (- reads standard "
+    "input).",
+)
+
+
 @sink.command("create")
 @_DATASET
 @_STREAM
@@ -66,7 +74,7 @@ def get(client: Client, dataset: str, stream: str, name: str, as_json: bool) -> 
 @click.option("--start", type=_STARTS, help="Where it begins.  [stream: where the stream stands]")
 @_MAX_FAILURES
 @_SENSITIVE
-@body_option
+@_CONFIGURATION
 @json_option
 @server_options
 def create(
@@ -96,7 +104,7 @@ def create(
 @_NAME
 @_MAX_FAILURES
 @_SENSITIVE
-@body_option
+@_CONFIGURATION
 @json_option
 @server_options
 def update(
