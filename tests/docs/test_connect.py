@@ -38,6 +38,7 @@ def mails(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dovecot]:
 
 def test_the_page_on_the_connector(tmp_path: Path, mails: Dovecot) -> None:
     reader = Reader(tmp_path)
+    reader.environment["LODESTREAM_SECRET_KEY"] = new_key()
     try:
         reader.follow("docs/howto/self-hosted-connector.md")
         check_bucket(reader)
@@ -47,6 +48,9 @@ def test_the_page_on_the_connector(tmp_path: Path, mails: Dovecot) -> None:
     tried = reader.said("export CM_ENDPOINT").splitlines()[-1].split()
     assert tried == ["help@example.com", "2", "2", "0", "level"]
     assert reader.said("lodestream connect --once").splitlines()[-1].split() == tried
+    # The second time the configuration came from the server, and nothing was new.
+    again = reader.said("curl -sS --fail-with-body -X PUT").splitlines()[-1].split()
+    assert again == ["help@example.com", "0", "0", "0", "level"]
 
 
 def test_the_page_on_imap(tmp_path: Path, mails: Dovecot) -> None:
