@@ -1,7 +1,8 @@
 """Records in which tests each operation succeeds: `python -m tests.contract.record_proofs`.
 
-It runs the API tests and writes proofs.json, from which docs/generate.py makes the compatibility
-page. Tests that go through every route alike are named there once, and not recorded.
+It runs the tests that call the API in this process and writes proofs.json, from which
+docs/generate.py makes the compatibility page. Tests that go through every route alike are named there
+once, and not recorded.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ def main() -> int:
     chosen = [
         "tests/actions",
         "tests/api",
+        "tests/cli/test_integrations.py",
+        "tests/cli/test_sinks.py",
+        "tests/cli/test_verbs.py",
         "tests/contract",
+        "tests/worker",
         "-k",
         "not postgresql and not schemathesis and not operations",
     ]

@@ -19,6 +19,7 @@ from lodestream.store.mailboxes import MailboxState
 from lodestream.store.tables import audit_event, bucket, bucket_email, keyed_sync_state, mailbox
 from lodestream.worker.mailboxes import MailboxPace, MailboxRunner
 from tests import mailboxes as fake
+from tests.api.test_integrations import body, box
 from tests.client import Client
 from tests.mailboxes import FakeMail, imap_settings
 from tests.worker.test_loop import eventually
@@ -201,6 +202,20 @@ def test_what_is_temporary_is_tried_again_after_growing_pauses(keyed: Client, db
     read_all(one)
     assert (states(db)[ONE].failures, states(db)[ONE].error) == (0, None)
     assert keyed.ok("GET", PATH)["integration"]["enabled"]
+
+
+def test_the_vendors_clients_see_why_an_exchange_mailbox_was_disabled(
+    keyed: Client, db: Database
+) -> None:
+    path = "/api/_private/integrations/acme/exchange"
+    made = keyed.ok("PUT", path, body(box(ONE)))["integration"]
+    assert keyed.ok("GET", path + "/errors")["errors"] == []
+    mail = FakeMail({}, raises={ONE: MailboxRefused("mailbox_removed", "gone")})
+    read_all(runner(db, mail))
+    (error,) = keyed.ok("GET", path + "/errors")["errors"]
+    assert error["integration_id"] == made["id"]
+    assert error["error_details"]["kind"] == "mailbox_removed"
+    assert error["error_action"]["mailbox_name"] == ONE
 
 
 @pytest.mark.parametrize("kind", ["mailbox_not_found", "unknown_forbidden_error"])
