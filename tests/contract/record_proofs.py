@@ -1,8 +1,8 @@
 """Records in which tests each operation succeeds: `python -m tests.contract.record_proofs`.
 
 It runs the tests that call the API in this process and writes proofs.json, from which
-docs/generate.py makes the compatibility page. Tests that go through every route alike are named there
-once, and not recorded.
+docs/generate.py makes the compatibility page. Tests that go through every route alike are named
+there once, and not recorded.
 """
 
 from __future__ import annotations
