@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from lodestream.connectors.emails import MOST_BYTES, Known, email_new
 from lodestream.connectors.entra import EntraTokens
 from lodestream.connectors.http import Http, require_host
 from lodestream.connectors.mailboxes import Folder, MailboxRefused, Page, Skipped, Temporary
+from lodestream.connectors.unread import Unread
 from lodestream.domain.buckets import EmailNew
 from lodestream.domain.integrations import (
     AppAccess,
@@ -34,7 +35,6 @@ T = TypeVar("T")
 
 ENDPOINT: Final = "https://outlook.office365.com/EWS/Exchange.asmx"
 PAGE_EMAILS: Final = 50
-PAGE_BYTES: Final = 8 << 20
 _BUSY_S: Final = 60.0
 _HEAD: Final = ("item_class", "datetime_received", "size", "is_draft")
 _FIELDS: Final = (
@@ -62,15 +62,6 @@ _KINDS: Final[dict[str, ErrorKind]] = {
     "ErrorNonPrimarySmtpAddress": "mailbox_primary_address_not_found",
     "ErrorAccountDisabled": "mailbox_invalid_license",
 }
-
-
-class _Unread(Struct):
-    """Changes that Exchange has told, and which have not been handed on yet."""
-
-    fingerprint: str | None
-    items: deque[Any]
-    after: str
-    more: bool
 
 
 class EwsMailbox:
@@ -107,7 +98,7 @@ class EwsMailbox:
         self._account: Any = None
         self._is_taken = False  # whether the server has taken the token that we have
         self._folders: dict[str, Any] = {}
-        self._unread: dict[str, _Unread] = {}
+        self._unread: dict[str, Unread[Any]] = {}
 
     def folders(self) -> list[Folder]:
         """Return the mail folders, without that of drafts."""
@@ -233,7 +224,7 @@ class EwsMailbox:
 
     def _next(
         self, account: Any, folder: Folder, fingerprint: str | None, state: str | None
-    ) -> _Unread:
+    ) -> Unread[Any]:
         from exchangelib.items import ID_ONLY
         from exchangelib.services import SyncFolderItems
 
@@ -256,31 +247,17 @@ class EwsMailbox:
             if kind != service.DELETE
         )
         more = not service.includes_last_item_in_range and service.sync_state != state
-        return _Unread(fingerprint, items, service.sync_state or "", more)
+        return Unread(fingerprint, items, service.sync_state or "", more)
 
     def _folders_of_account(self, account: Any) -> None:
         for _ in self._folders_of(account):
             continue
 
-    def _page(self, account: Any, folder: Folder, unread: _Unread) -> Page:
-        emails: list[EmailNew] = []
-        skipped: list[Skipped] = []
-        newest: int | None = None
-        size = 0
-        while unread.items and size < PAGE_BYTES:
-            made = self._email(account, folder, unread.items[0])
-            unread.items.popleft()
-            if isinstance(made, Skipped):
-                skipped.append(made)
-            elif made is not None:
-                emails.append(made[0])
-                newest = max(made[1], newest or made[1])
-                size += len(made[0].mime_content)
+    def _page(self, account: Any, folder: Folder, unread: Unread[Any]) -> Page:
+        page = unread.next_page(lambda item: self._email(account, folder, item))
         if unread.items:
-            # Not to be held in memory at once. Killed now, all of them are asked for again.
             self._unread[folder.id] = unread
-            return Page(emails, unread.fingerprint or "", newest, True, tuple(skipped))
-        return Page(emails, unread.after, newest, unread.more, tuple(skipped))
+        return page
 
     def _email(
         self, account: Any, folder: Folder, item: Any

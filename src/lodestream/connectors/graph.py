@@ -18,13 +18,13 @@ from lodestream.connectors.emails import MOST_BYTES, Known, email_new
 from lodestream.connectors.entra import EntraTokens
 from lodestream.connectors.http import Http, Reply, retry_after_s
 from lodestream.connectors.mailboxes import Folder, MailboxRefused, Page, Skipped, Temporary
+from lodestream.connectors.unread import Unread
 from lodestream.domain.buckets import EmailNew
 from lodestream.domain.integrations import ErrorKind, ExchangeConnection, Mailbox
 from lodestream.domain.times import parse_us
 
 ENDPOINT: Final = "https://graph.microsoft.com/v1.0"
 PAGE_EMAILS: Final = 50
-PAGE_BYTES: Final = 8 << 20
 _PREFER: Final = f'IdType="ImmutableId", odata.maxpagesize={PAGE_EMAILS}'
 _FIELDS: Final = (
     "receivedDateTime,isRead,isDraft,importance,categories,conversationId,internetMessageId"
@@ -72,15 +72,6 @@ class _Error(Struct):
     error: _Code
 
 
-class _Unread(Struct):
-    """Changes that Graph has told, and which have not been handed on yet."""
-
-    fingerprint: str | None
-    messages: deque[_Message]
-    after: str  # the fingerprint when all of them are
-    more: bool
-
-
 class GraphMailbox:
     """A mailbox of Microsoft 365. `http` carries requests in another way."""
 
@@ -103,7 +94,7 @@ class GraphMailbox:
         self._user = f"{self._endpoint}/users/{quote(mailbox.email, safe='@')}"
         start = mailbox.start_timestamp
         self._start_us = None if start is None else parse_us(start)
-        self._unread: dict[str, _Unread] = {}
+        self._unread: dict[str, Unread[_Message]] = {}
 
     def folders(self) -> list[Folder]:
         """Return the mail folders, without that of drafts and those that are searches."""
@@ -153,7 +144,7 @@ class GraphMailbox:
 
     # Changes
 
-    def _ask(self, folder: Folder, fingerprint: str | None) -> _Unread:
+    def _ask(self, folder: Folder, fingerprint: str | None) -> Unread[_Message]:
         """Ask for the next changes; begin anew if Graph does not know the fingerprint any more."""
         first = (
             f"{self._user}/mailFolders/{quote(folder.id, safe='')}/messages/delta?$select={_FIELDS}"
@@ -170,27 +161,13 @@ class GraphMailbox:
             raise Temporary("Graph answers a delta query without a link to go on with")
         messages = deque(one for one in found.value if one.removed is UNSET)
         more = found.next_link is not None
-        return _Unread(fingerprint, messages, self._own(after), more)
+        return Unread(fingerprint, messages, self._own(after), more)
 
-    def _page(self, folder: Folder, unread: _Unread) -> Page:
-        emails: list[EmailNew] = []
-        skipped: list[Skipped] = []
-        newest: int | None = None
-        size = 0
-        while unread.messages and size < PAGE_BYTES:
-            made = self._email(folder, unread.messages[0])
-            unread.messages.popleft()
-            if isinstance(made, Skipped):
-                skipped.append(made)
-            elif made is not None:
-                emails.append(made[0])
-                newest = max(made[1], newest or made[1])
-                size += len(made[0].mime_content)
-        if unread.messages:
-            # Not to be held in memory at once. Killed now, all of them are asked for again.
+    def _page(self, folder: Folder, unread: Unread[_Message]) -> Page:
+        page = unread.next_page(lambda item: self._email(folder, item))
+        if unread.items:
             self._unread[folder.id] = unread
-            return Page(emails, unread.fingerprint or "", newest, True, tuple(skipped))
-        return Page(emails, unread.after, newest, unread.more, tuple(skipped))
+        return page
 
     def _email(self, folder: Folder, message: _Message) -> tuple[EmailNew, int] | Skipped | None:
         url = f"{self._user}/messages/{quote(message.id, safe='')}"
